@@ -1,0 +1,79 @@
+package customer
+
+import "time"
+
+// Cause says who or what made a change, and why. It becomes part of the history row.
+type Cause struct {
+	Kind      CauseKind
+	Actor     string // Caller.Name, run number, or operator's name
+	RequestID string // R16; "" outside requests
+	Why       string // a short sentence for support
+}
+
+// CauseKind is the sort of actor behind a change.
+type CauseKind string
+
+// All sorts of actors.
+const (
+	ByAPI      CauseKind = "api"
+	ByRun      CauseKind = "run" // the worker, woken by cron or by a delivery
+	ByToken    CauseKind = "token" // R11: the signed token of the person itself
+	ByOperator CauseKind = "operator"
+)
+
+// Draft is a customer to be.
+type Draft struct {
+	ID          ID // made by the caller, so that a decision can name it beforehand
+	FirstName   string
+	LastName    string
+	Email       Email  // zero: none
+	CreatedBy   string // R12: the same caller asking again gets the same customer
+	Subject     string // the sub of a user token, "" for a machine; live customers linked to it are the caller's own
+	Idempotency Idempotency
+}
+
+// Idempotency is the Idempotency-Key of a request (R12). The zero value is none.
+type Idempotency struct {
+	Key   string
+	Scope string   // whose key it is: keys of two callers never meet
+	Body  [32]byte // SHA-256 of the request body
+}
+
+// Claim is what a valid user token says of its bearer (R10, R11).
+type Claim struct {
+	AuthUserID string
+	Email      Email
+	Verified   bool
+	IssuedAt   time.Time
+}
+
+// Patch is a change of exactly one field (R7). Value "" is legal only for
+// AuthUserID, where it unlinks (R9).
+type Patch struct {
+	Field Field
+	Value string
+}
+
+// Field names a field that may be patched, as the API spells it.
+type Field string
+
+// The fields that may be patched.
+const (
+	FieldFirstName  Field = "first_name"
+	FieldLastName   Field = "last_name"
+	FieldAuthUserID Field = "auth_user_id"
+)
+
+// Filter selects customers for a listing (R6). Its zero value is all of them.
+type Filter struct {
+	Lifecycle    Lifecycle // "": any
+	UpdatedSince time.Time // zero: any
+	After        ID        // keyset: customers after this one; "": from the start
+	Limit        int       // 0: no limit
+}
+
+// Listed is a customer as a listing shows it.
+type Listed struct {
+	ID      ID
+	Address string // "" if none
+}
