@@ -16,7 +16,7 @@ type CauseKind string
 // All sorts of actors.
 const (
 	ByAPI      CauseKind = "api"
-	ByRun      CauseKind = "run" // the worker, woken by cron or by a delivery
+	ByRun      CauseKind = "run"   // the worker, woken by cron or by a delivery
 	ByToken    CauseKind = "token" // R11: the signed token of the person itself
 	ByOperator CauseKind = "operator"
 )
