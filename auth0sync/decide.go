@@ -1,0 +1,219 @@
+package auth0sync
+
+import (
+	"slices"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// Policy is what an operator may choose about linking. The zero Policy is the
+// strict default.
+type Policy struct {
+	// TrustedProviders may vouch for an e-mail address. Empty: auth0, email,
+	// google-oauth2 and apple.
+	TrustedProviders []string
+	// ConnectionPriority settles which of several linkable users is meant: the
+	// one with an identity in the earliest connection named here. Empty: a
+	// person decides.
+	ConnectionPriority []string
+}
+
+// Verdict is what Decide says of one customer: a Link, or the Reason to wait.
+type Verdict struct {
+	Link   *customer.Link  // nil: hold
+	Reason customer.Reason // why it is held; "" with a Link
+}
+
+// Decide is the rule that links. Given a customer that is auth_pending, every
+// Auth0 user that may be its person, and who holds what among live customers,
+// it says which user is linked or why none is. It is pure: no clock, no log, no
+// I/O, and the order of found does not matter.
+//
+// A user that names the customer in app_metadata (only a back end can write
+// that) needs no e-mail address. Otherwise a user is linkable if its e-mail key
+// is the customer's, the address is verified, an identity is of a trusted
+// provider, and it is neither blocked nor on another live customer. Users that
+// fall short do not count: else anyone could block a sign-up. Exactly one
+// linkable user is linked.
+func (p Policy) Decide(c customer.Customer, found []User, w customer.World) Verdict {
+	users := newest(found, w)
+	if verdict, named := p.decideNamed(c, users, w); named {
+		return verdict
+	}
+	switch {
+	case c.Email.Key == "":
+		return Verdict{Reason: customer.EmailMissing}
+	case !c.Email.Key.Matchable():
+		return Verdict{Reason: customer.EmailUnmatchable}
+	}
+	var linkable []User
+	reason := customer.NotRegistered
+	for _, u := range users {
+		if u.emailKey() != c.Email.Key {
+			continue
+		}
+		switch short := p.fallsShort(c, u, w); {
+		case short == "":
+			linkable = append(linkable, u)
+		case closeness(short) > closeness(reason):
+			reason = short
+		}
+	}
+	return p.choose(c, linkable, reason, "email")
+}
+
+// decideNamed settles the case that a back end named the customer in the
+// app_metadata of one or more users.
+func (p Policy) decideNamed(c customer.Customer, users []User, w customer.World) (v Verdict, named bool) {
+	var linkable []User
+	reason := customer.NotRegistered
+	for _, u := range users {
+		if u.CustomerID != c.ID {
+			continue
+		}
+		named = true
+		switch {
+		case u.Blocked:
+			reason = customer.UserBlocked
+		case heldByOther(c, u, w):
+			reason = customer.UserTaken
+		default:
+			linkable = append(linkable, u)
+		}
+	}
+	if !named {
+		return Verdict{}, false
+	}
+	v = p.choose(c, linkable, reason, "app_metadata")
+	if v.Link != nil && c.Email.Key == "" {
+		v.Link.Fill = FillFrom(p.only(linkable), w)
+	}
+	return v, true
+}
+
+// fallsShort says why a user with the customer's e-mail key is not linkable; ""
+// if it is.
+func (p Policy) fallsShort(c customer.Customer, u User, w customer.World) customer.Reason {
+	switch {
+	case !p.trusts(u):
+		return customer.ConnectionNotTrusted
+	case !u.EmailVerified:
+		return customer.EmailUnverified
+	case u.Blocked:
+		return customer.UserBlocked
+	case heldByOther(c, u, w):
+		return customer.UserTaken
+	}
+	return ""
+}
+
+// closeness orders reasons by how little was missing: of several users that
+// fall short, support is told about the nearest.
+func closeness(r customer.Reason) int {
+	return slices.Index([]customer.Reason{
+		customer.NotRegistered,
+		customer.ConnectionNotTrusted,
+		customer.EmailUnverified,
+		customer.UserBlocked,
+		customer.UserTaken,
+	}, r)
+}
+
+func (p Policy) trusts(u User) bool {
+	trusted := p.TrustedProviders
+	if len(trusted) == 0 {
+		trusted = DefaultTrustedProviders()
+	}
+	return slices.ContainsFunc(u.Identities, func(i Identity) bool {
+		return slices.Contains(trusted, i.Provider)
+	})
+}
+
+// DefaultTrustedProviders are the providers that verify an address themselves.
+func DefaultTrustedProviders() []string {
+	return []string{"auth0", "email", "google-oauth2", "apple"}
+}
+
+// heldByOther reports whether the user is on another live customer, or named
+// for one by app_metadata.
+func heldByOther(c customer.Customer, u User, w customer.World) bool {
+	if holder, held := w.UserHolder[u.ID]; held && holder != c.ID {
+		return true
+	}
+	return u.CustomerID != "" && u.CustomerID != c.ID && w.Live[u.CustomerID]
+}
+
+// choose links the only linkable user, or the one that connection priority
+// prefers.
+func (p Policy) choose(c customer.Customer, linkable []User, reason customer.Reason, namedBy string) Verdict {
+	if len(linkable) == 0 {
+		return Verdict{Reason: reason}
+	}
+	chosen := p.only(linkable)
+	if chosen.ID == "" {
+		return Verdict{Reason: customer.SeveralUsers}
+	}
+	return Verdict{Link: &customer.Link{
+		Customer:   c.ID,
+		Key:        c.Email.Key,
+		AuthUserID: chosen.ID,
+		Evidence:   chosen.evidence(namedBy),
+	}}
+}
+
+// only returns the single user, or of several the one in the best connection;
+// the zero User if that does not settle it.
+func (p Policy) only(linkable []User) User {
+	if len(linkable) == 1 {
+		return linkable[0]
+	}
+	for _, connection := range p.ConnectionPriority {
+		var in []User
+		for _, u := range linkable {
+			if slices.ContainsFunc(u.Identities, func(i Identity) bool { return i.Connection == connection }) {
+				in = append(in, u)
+			}
+		}
+		if len(in) > 0 {
+			if len(in) > 1 {
+				return User{}
+			}
+			return in[0]
+		}
+	}
+	return User{}
+}
+
+// newest keeps one observation a user, the newest, and drops those older than
+// what was already applied for that user: a slow lane must not undo a quick one.
+func newest(found []User, w customer.World) []User {
+	byID := make(map[string]User, len(found))
+	for _, u := range found {
+		if u.Seen().Before(w.Newest[u.ID]) {
+			continue
+		}
+		if seen, ok := byID[u.ID]; ok && !seen.Seen().Before(u.Seen()) {
+			continue
+		}
+		byID[u.ID] = u
+	}
+	users := make([]User, 0, len(byID))
+	for _, u := range byID {
+		users = append(users, u)
+	}
+	return users
+}
+
+// FillFrom is the address that a linked customer without one gets from its Auth0
+// user: only a verified and matchable one that no other live customer has. The
+// zero Email: none.
+func FillFrom(u User, w customer.World) customer.Email {
+	email, err := customer.ParseEmail(u.Email)
+	if err != nil || !u.EmailVerified || u.Blocked {
+		return customer.Email{}
+	}
+	if _, held := w.EmailHolder[email.Key]; held {
+		return customer.Email{}
+	}
+	return email
+}

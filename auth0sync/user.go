@@ -1,0 +1,73 @@
+// Package auth0sync holds all that knows about Auth0: how to ask it for users,
+// how to verify what it sends, and the rule that says which Auth0 user is which
+// customer.
+package auth0sync
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// User is one observation of an Auth0 user: what Auth0 said, and when.
+type User struct {
+	ID            string // "provider|id", compared byte by byte
+	Email         string // as Auth0 spells it; "" if it has none
+	EmailVerified bool   // Auth0 said JSON true, nothing else counts
+	Blocked       bool   // by an administrator; brute-force blocks do not show here
+	Identities    []Identity
+	CustomerID    customer.ID // from app_metadata.customer_id; "" if none or not a UUID
+	CreatedAt     time.Time
+	UpdatedAt     time.Time // moves at every login too
+	SeenAt        time.Time // when Auth0 said so, by its own clock where it told (Date header)
+	Lane          string    // which look-up it came from: "by_email", "by_id", "search", "token"
+}
+
+// Identity is one way a user signs in. The first identity is the primary one.
+type Identity struct {
+	Provider   string // "auth0", "google-oauth2", …
+	Connection string // the connection's name
+	UserID     string // the part of the user id after the first "|"
+}
+
+// emailKey is the key of the user's address, or "" if it has none that is valid.
+func (u User) emailKey() customer.EmailKey {
+	email, err := customer.ParseEmail(u.Email)
+	if err != nil {
+		return ""
+	}
+	return email.Key
+}
+
+// Seen is how old the observation is.
+func (u User) Seen() customer.Seen {
+	return customer.Seen{UpdatedAt: u.UpdatedAt, SeenAt: u.SeenAt}
+}
+
+// Fresh reports whether the user changed so shortly before it was seen that
+// Auth0's search, which is eventually consistent, may have shown an older state.
+func (u User) Fresh() bool { return u.SeenAt.Sub(u.UpdatedAt) < searchLag }
+
+// searchLag is how long a change may take to reach Auth0's search index.
+const searchLag = 60 * time.Second
+
+// SettledAt is when a Fresh user stops being so, by Auth0's clock.
+func (u User) SettledAt() time.Time { return u.UpdatedAt.Add(searchLag) }
+
+func (u User) evidence(namedBy string) customer.Evidence {
+	var providers []string
+	for _, identity := range u.Identities {
+		if !slices.Contains(providers, identity.Provider) {
+			providers = append(providers, identity.Provider)
+		}
+	}
+	return customer.Evidence{
+		AuthUserID:    u.ID,
+		EmailVerified: u.EmailVerified,
+		Providers:     providers,
+		NamedBy:       namedBy,
+		UpdatedAt:     u.UpdatedAt,
+		SeenAt:        u.SeenAt,
+	}
+}
