@@ -73,12 +73,12 @@ func (p Policy) decideNamed(c customer.Customer, users []User, w customer.World)
 		}
 		named = true
 		switch {
-		case u.Blocked:
-			reason = customer.UserBlocked
 		case heldByOther(c, u, w):
 			reason = customer.UserTaken
-		default:
+		case !u.Blocked:
 			linkable = append(linkable, u)
+		case reason != customer.UserTaken:
+			reason = customer.UserBlocked
 		}
 	}
 	if !named {

@@ -1,0 +1,45 @@
+package customer
+
+import "time"
+
+// Run is the record of one run of the worker.
+type Run struct {
+	ID      int64
+	Kind    string // what started it: "promote", "inbox", "sync"
+	Started time.Time
+	Ended   time.Time // zero while it runs
+	Result  RunResult
+	Tally
+	BudgetWait time.Duration // spent waiting for room in the Auth0 rate limit
+	Note       string        // what went wrong, without personal data; "" if nothing did
+}
+
+// Tally counts what a run did.
+type Tally struct {
+	Looked     int // customers looked at
+	Linked     int
+	Unlinked   int
+	Filled     int // linked customers that got their e-mail address
+	Conflicts  int // customers held for several_users or user_taken
+	Errors     int // customers that could not be looked up or written
+	Auth0Calls int
+}
+
+// RunResult says how a run ended. A run that met an error is never RunOK.
+type RunResult string
+
+// All results.
+const (
+	RunOK      RunResult = "ok"
+	RunPartial RunResult = "partial" // some customers met an error or the budget, others were done
+	RunFailed  RunResult = "failed"  // nothing could be done
+	RunAborted RunResult = "aborted" // stopped before its end: shutdown, lease lost, killed
+)
+
+// Absorbed counts what became of the inbox rows of one batch.
+type Absorbed struct {
+	Rows    int  // taken from the inbox
+	Matched int  // made a customer due
+	Kept    int  // name nobody we know yet; a later customer finds them
+	Left    bool // more rows wait
+}
