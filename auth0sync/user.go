@@ -21,7 +21,7 @@ type User struct {
 	CreatedAt     time.Time
 	UpdatedAt     time.Time // moves at every login too
 	SeenAt        time.Time // when Auth0 said so, by its own clock where it told (Date header)
-	Lane          string    // which look-up it came from: "by_email", "by_id", "search", "token"
+	Lane          string    // which look-up it came from: one of the Lane constants
 }
 
 // Identity is one way a user signs in. The first identity is the primary one.
@@ -71,3 +71,11 @@ func (u User) evidence(namedBy string) customer.Evidence {
 		SeenAt:        u.SeenAt,
 	}
 }
+
+// The look-ups an observation may come from.
+const (
+	LaneByEmail = "by_email" // consistent, minds case
+	LaneByID    = "by_id"    // consistent
+	LaneSearch  = "search"   // eventually consistent, ignores case
+	LaneToken   = "token"    // the person's own signed token
+)
