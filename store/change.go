@@ -1,0 +1,149 @@
+package store
+
+import (
+	"context"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// Patch changes one field and returns the customer as it then is. The value it
+// already has changes nothing (R8). ifVersion, unless 0, must be the customer's
+// version: else customer.ErrStale. Other errors: customer.ErrNotFound,
+// ErrInactive, ErrAuthUserTaken.
+//
+// An auth_user_id links, "" unlinks (R9). An unlinked customer is looked up like
+// any other: if the same user is still the only match, it is linked again.
+func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error) {
+	var after row
+	err := s.inTx(ctx, "patch", func(tx *sqlx.Tx) error {
+		before, err := lockVersion(ctx, tx, id, ifVersion)
+		if err != nil {
+			return err
+		}
+		if before.Lifecycle == string(customer.Inactive) {
+			return customer.ErrInactive
+		}
+		current := map[customer.Field]string{
+			customer.FieldFirstName:  before.FirstName,
+			customer.FieldLastName:   before.LastName,
+			customer.FieldAuthUserID: before.AuthUserID.String,
+		}[p.Field]
+		if current == p.Value {
+			after = before
+			return nil
+		}
+		c := change{field: string(p.Field), from: current, to: p.Value, before: customer.Lifecycle(before.Lifecycle)}
+		after, err = patch(ctx, tx, before, p, &c)
+		if err != nil {
+			return err
+		}
+		return writeHistory(ctx, tx, after, c, cause)
+	})
+	return after.customer(), err
+}
+
+// lockVersion reads a customer for a change.
+func lockVersion(ctx context.Context, tx *sqlx.Tx, id customer.ID, ifVersion int64) (row, error) {
+	var r row
+	err := tx.GetContext(ctx, &r, `
+		select `+columns+`
+		from customers
+		where id = $1
+		for update`, string(id))
+	if err == nil && ifVersion != 0 && ifVersion != r.Version {
+		return row{}, customer.ErrStale
+	}
+	return r, err
+}
+
+// patch writes the field and says in c what kind of change that is.
+func patch(ctx context.Context, tx *sqlx.Tx, before row, p customer.Patch, c *change) (row, error) {
+	switch {
+	case p.Field == customer.FieldAuthUserID && p.Value == "":
+		c.what = "unlinked"
+		return unlink(ctx, tx, before)
+	case p.Field == customer.FieldAuthUserID:
+		c.what = "linked"
+		return linkByHand(ctx, tx, before, p.Value)
+	default:
+		c.what = "patched"
+		return rename(ctx, tx, before.ID, p)
+	}
+}
+
+// moved is the part of an update that every change of a customer has.
+const moved = `version = version + 1, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')`
+
+func rename(ctx context.Context, tx *sqlx.Tx, id string, p customer.Patch) (row, error) {
+	query := `
+		update customers
+		set first_name = $2, ` + moved + `
+		where id = $1
+		returning ` + columns
+	if p.Field == customer.FieldLastName {
+		query = `
+		update customers
+		set last_name = $2, ` + moved + `
+		where id = $1
+		returning ` + columns
+	}
+	var after row
+	err := tx.GetContext(ctx, &after, query, id, p.Value)
+	return after, err
+}
+
+// linkByHand links as somebody trusted said. A customer without an e-mail
+// address is due at once, to get its user's.
+func linkByHand(ctx context.Context, tx *sqlx.Tx, before row, authUserID string) (row, error) {
+	var after row
+	err := tx.GetContext(ctx, &after, `
+		update customers
+		set auth_user_id = $2, lifecycle = 'active', reason = null, misses = 0,
+		  next_check_at = case when email_key is null then clock_timestamp() end,
+		  hint_auth_user_id = null, hint_email = null, `+moved+`
+		where id = $1
+		returning `+columns, before.ID, authUserID)
+	if err == nil && !after.Key.Valid {
+		err = notify(ctx, tx)
+	}
+	return after, err
+}
+
+func unlink(ctx context.Context, tx *sqlx.Tx, before row) (row, error) {
+	key := customer.EmailKey(before.Key.String)
+	var after row
+	err := tx.GetContext(ctx, &after, `
+		update customers
+		set auth_user_id = null, lifecycle = 'auth_pending', reason = $2, misses = 0,
+		  next_check_at = case when $3 then clock_timestamp() end, `+moved+`
+		where id = $1
+		returning `+columns, before.ID, string(firstReason(key)), key.Matchable())
+	if err == nil && key.Matchable() {
+		err = notify(ctx, tx)
+	}
+	return after, err
+}
+
+// CloseCustomer makes a customer inactive; one that is already so stays as it is
+// (R8). Errors as with Patch.
+func (s *Store) CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error {
+	return s.inTx(ctx, "close", func(tx *sqlx.Tx) error {
+		before, err := lockVersion(ctx, tx, id, ifVersion)
+		if err != nil || before.Lifecycle == string(customer.Inactive) {
+			return err
+		}
+		var after row
+		err = tx.GetContext(ctx, &after, `
+			update customers
+			set lifecycle = 'inactive', reason = null, next_check_at = null,
+			  hint_auth_user_id = null, hint_email = null, `+moved+`
+			where id = $1
+			returning `+columns, before.ID)
+		if err != nil {
+			return err
+		}
+		return writeHistory(ctx, tx, after, change{what: "closed", before: customer.Lifecycle(before.Lifecycle)}, cause)
+	})
+}

@@ -1,0 +1,220 @@
+package store
+
+import (
+	"context"
+	"crypto/subtle"
+	"database/sql"
+	"errors"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// Create writes a new customer, and with it the link that was decided from the
+// person's own token, if any (R11).
+//
+// The e-mail being on a live customer of the same caller, that customer is
+// returned and created is false (R12); a pending one is linked now. Otherwise
+// customer.ErrEmailTaken, or customer.ErrAuthUserTaken if the caller is on a
+// live customer with another address. customer.ErrKeyReused and
+// customer.ErrKeyInFlight are about the idempotency key; whatever else a request
+// with a key came to is kept and answered again.
+func (s *Store) Create(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error) {
+	var came outcome
+	// A second round only if somebody took the e-mail address or the user between
+	// our look and our write; then the look finds them.
+	for range 2 {
+		err = s.inTx(ctx, "create", func(tx *sqlx.Tx) (err error) {
+			came, err = once(ctx, tx, d.Idempotency, func() (outcome, error) {
+				return create(ctx, tx, d, link, cause)
+			})
+			return err
+		})
+		if !errors.Is(err, customer.ErrEmailTaken) && !errors.Is(err, customer.ErrAuthUserTaken) {
+			break
+		}
+	}
+	if err != nil {
+		return "", false, err
+	}
+	switch came.what {
+	case emailTaken:
+		return "", false, customer.ErrEmailTaken
+	case authUserTaken:
+		return "", false, customer.ErrAuthUserTaken
+	}
+	return came.id, came.what == createdNew, nil
+}
+
+// outcome is what a request came to; refusals are outcomes too, so that they can
+// be committed with their idempotency key.
+type outcome struct {
+	what string
+	id   customer.ID
+}
+
+// What a request may come to, as idempotency_keys.outcome lists them.
+const (
+	createdNew    = "created"
+	existing      = "existing"
+	emailTaken    = "email_taken"
+	authUserTaken = "auth_user_taken"
+)
+
+// once runs do unless the key has been used, and keeps what it came to in the
+// same transaction.
+func once(ctx context.Context, tx *sqlx.Tx, key customer.Idempotency, do func() (outcome, error)) (outcome, error) {
+	if key.Key == "" {
+		return do()
+	}
+	var free bool
+	if err := tx.GetContext(ctx, &free, `
+		select pg_try_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 1))`, key.Scope, key.Key); err != nil {
+		return outcome{}, err
+	}
+	if !free {
+		return outcome{}, customer.ErrKeyInFlight
+	}
+	var kept struct {
+		Body    []byte         `db:"body_sha256"`
+		Outcome string         `db:"outcome"`
+		ID      sql.NullString `db:"customer_id"`
+	}
+	err := tx.GetContext(ctx, &kept, `
+		select body_sha256, outcome, customer_id
+		from idempotency_keys
+		where scope = $1 and key = $2 and created_at > clock_timestamp() - interval '24 hours'`, key.Scope, key.Key)
+	switch {
+	case err == nil && subtle.ConstantTimeCompare(kept.Body, key.Body[:]) == 0:
+		return outcome{}, customer.ErrKeyReused
+	case err == nil:
+		return outcome{kept.Outcome, customer.ID(kept.ID.String)}, nil
+	case !errors.Is(err, sql.ErrNoRows):
+		return outcome{}, err
+	}
+	done, err := do()
+	if err != nil {
+		return outcome{}, err
+	}
+	_, err = tx.ExecContext(ctx, `
+		insert into idempotency_keys (scope, key, body_sha256, outcome, customer_id)
+		values ($1, $2, $3, $4, $5)
+		on conflict (scope, key) do update
+		set body_sha256 = excluded.body_sha256, outcome = excluded.outcome,
+		  customer_id = excluded.customer_id, created_at = excluded.created_at`,
+		key.Scope, key.Key, key.Body[:], done.what, null(string(done.id)))
+	return done, err
+}
+
+func create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link *customer.Link, cause customer.Cause) (outcome, error) {
+	holder, err := liveByEmail(ctx, tx, d.Email.Key)
+	switch {
+	case err == nil:
+		return again(ctx, tx, holder, d, link, cause)
+	case !errors.Is(err, sql.ErrNoRows):
+		return outcome{}, err
+	}
+	if d.Subject != "" {
+		taken, err := userOnLiveCustomer(ctx, tx, d.Subject)
+		switch {
+		case err != nil:
+			return outcome{}, err
+		case taken:
+			return outcome{what: authUserTaken}, nil
+		}
+	}
+	made, err := insert(ctx, tx, d, cause)
+	if err != nil || link == nil {
+		return outcome{createdNew, customer.ID(made.ID)}, err
+	}
+	return outcome{createdNew, customer.ID(made.ID)}, linkMade(ctx, tx, made.ID, *link, cause)
+}
+
+func liveByEmail(ctx context.Context, tx *sqlx.Tx, key customer.EmailKey) (row, error) {
+	if key == "" {
+		return row{}, sql.ErrNoRows
+	}
+	var r row
+	err := tx.GetContext(ctx, &r, `
+		select `+columns+`
+		from customers
+		where email_key = $1 and lifecycle <> 'inactive'
+		for update`, string(key))
+	return r, err
+}
+
+func userOnLiveCustomer(ctx context.Context, tx *sqlx.Tx, authUserID string) (taken bool, err error) {
+	err = tx.GetContext(ctx, &taken, `
+		select exists (
+		  select from customers
+		  where auth_user_id = $1 and lifecycle <> 'inactive')`, authUserID)
+	return taken, err
+}
+
+// again answers a request for an e-mail address that a live customer has.
+func again(ctx context.Context, tx *sqlx.Tx, holder row, d customer.Draft, link *customer.Link, cause customer.Cause) (outcome, error) {
+	own := holder.CreatedBy == d.CreatedBy || d.Subject != "" && holder.AuthUserID.String == d.Subject
+	if !own {
+		return outcome{what: emailTaken}, nil
+	}
+	if link != nil && holder.Lifecycle == string(customer.AuthPending) {
+		if err := linkMade(ctx, tx, holder.ID, *link, cause); err != nil {
+			return outcome{}, err
+		}
+	}
+	return outcome{existing, customer.ID(holder.ID)}, nil
+}
+
+// linkMade links a customer of this transaction, unless the user is taken.
+func linkMade(ctx context.Context, tx *sqlx.Tx, id string, link customer.Link, cause customer.Cause) error {
+	link.Customer = customer.ID(id)
+	if _, err := linkBatch(ctx, tx, []customer.Link{link}, cause); err != nil {
+		return err
+	}
+	return observe(ctx, tx, map[string]customer.Seen{link.AuthUserID: seenOf(link.Evidence)})
+}
+
+func seenOf(e customer.Evidence) customer.Seen {
+	return customer.Seen{UpdatedAt: e.UpdatedAt, SeenAt: e.SeenAt}
+}
+
+// insert writes the customer, due at once if there is anything to look for. A
+// delivery that came before the customer is followed now.
+func insert(ctx context.Context, tx *sqlx.Tx, d customer.Draft, cause customer.Cause) (row, error) {
+	hint, err := takeKept(ctx, tx, d)
+	if err != nil {
+		return row{}, err
+	}
+	reason, due := firstReason(d.Email.Key), d.Email.Key.Matchable() || hint.User.Valid
+	var made row
+	err = tx.GetContext(ctx, &made, `
+		insert into customers (id, created_at, updated_at, first_name, last_name, email_address, email_key,
+		  lifecycle, version, created_by, reason, next_check_at, hint_auth_user_id, hint_email)
+		select $1, t.now, t.now, $2, $3, $4, $5, 'auth_pending', 1, $6, $7, case when $8 then t.now end, $9, $10
+		from (select clock_timestamp() as now) t
+		returning `+columns,
+		string(d.ID), d.FirstName, d.LastName, null(d.Email.Address), null(string(d.Email.Key)),
+		d.CreatedBy, string(reason), due, hint.User, hint.Email)
+	if err != nil {
+		return row{}, err
+	}
+	if err := writeHistory(ctx, tx, made, change{what: "created"}, cause); err != nil {
+		return row{}, err
+	}
+	if due {
+		err = notify(ctx, tx)
+	}
+	return made, err
+}
+
+// firstReason is why a customer that nobody looked up yet waits.
+func firstReason(key customer.EmailKey) customer.Reason {
+	switch {
+	case key == "":
+		return customer.EmailMissing
+	case !key.Matchable():
+		return customer.EmailUnmatchable
+	}
+	return customer.Waiting
+}

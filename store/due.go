@@ -1,0 +1,199 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// dueRow is a customer with the worker's notes.
+type dueRow struct {
+	row
+	Reason    sql.NullString `db:"reason"`
+	Misses    int            `db:"misses"`
+	Next      sql.NullTime   `db:"next_check_at"`
+	HintUser  sql.NullString `db:"hint_auth_user_id"`
+	HintEmail sql.NullString `db:"hint_email"`
+}
+
+const dueColumns = columns + `, reason, misses, next_check_at, hint_auth_user_id, hint_email`
+
+func (r dueRow) due() customer.Due {
+	due := customer.Due{
+		Customer: r.customer(),
+		Reason:   customer.Reason(r.Reason.String),
+		Misses:   r.Misses,
+		At:       r.Next.Time.UTC(),
+		Hint:     customer.Hint{AuthUserID: r.HintUser.String, Email: r.HintEmail.String, Verified: r.HintUser.Valid},
+	}
+	if !r.Next.Valid {
+		due.At = time.Time{}
+	}
+	if email, err := customer.ParseEmail(r.HintEmail.String); err == nil {
+		due.Hint.Key = email.Key
+	}
+	return due
+}
+
+// Idle reports that nothing is due and the inbox holds nothing new: two index
+// probes, whatever the number of customers.
+func (s *Store) Idle(ctx context.Context) (idle bool, err error) {
+	err = s.read(ctx, "probe for work", func(ctx context.Context) error {
+		return s.db.GetContext(ctx, &idle, `
+			select not exists (select from customers where next_check_at <= clock_timestamp()::timestamptz(6))
+			  and not exists (select from inbox where state = 'new')`)
+	})
+	return idle, err
+}
+
+// Due returns up to limit customers that were due at before, longest due first,
+// beginning behind after (nil: at the start). They are auth_pending, or active
+// without an e-mail address.
+func (s *Store) Due(ctx context.Context, before time.Time, after *customer.Due, limit int) ([]customer.Due, error) {
+	from, id := time.Time{}, "00000000-0000-0000-0000-000000000000"
+	if after != nil {
+		from, id = after.At, string(after.ID)
+	}
+	return s.due(ctx, `
+		select `+dueColumns+`
+		from customers
+		where next_check_at <= $1 and (next_check_at, id) > ($2, $3)
+		order by next_check_at, id
+		limit $4`, before, from, id, limit)
+}
+
+// DueByEmail returns the live customer with this key if there is anything to
+// look for, due or not; else nothing.
+func (s *Store) DueByEmail(ctx context.Context, key customer.EmailKey) ([]customer.Due, error) {
+	return s.due(ctx, `
+		select `+dueColumns+`
+		from customers
+		where email_key = $1 and lifecycle = 'auth_pending'`, string(key))
+}
+
+func (s *Store) due(ctx context.Context, query string, args ...any) ([]customer.Due, error) {
+	var rows []dueRow
+	err := s.read(ctx, "read due customers", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &rows, query, args...)
+	})
+	due := make([]customer.Due, len(rows))
+	for i, r := range rows {
+		due[i] = r.due()
+	}
+	return due, err
+}
+
+// Hold writes why customers go on waiting and when to look again, and returns how
+// many it wrote. A customer that something made due again since it was read is
+// left so. Nothing that other systems see changes, so there is no history row.
+func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (done int, err error) {
+	n := len(holds)
+	if n == 0 {
+		return 0, nil
+	}
+	ids, reasons, misses := make([]string, n), make([]string, n), make([]int64, n)
+	next, due, asked := make([]sql.NullTime, n), make([]sql.NullTime, n), make([]bool, n)
+	for i, h := range holds {
+		ids[i], reasons[i], misses[i] = string(h.Customer), string(h.Reason), int64(h.Misses)
+		next[i], due[i], asked[i] = nullTime(h.Next), nullTime(h.Due), h.Asked
+	}
+	err = s.inTx(ctx, "hold", func(tx *sqlx.Tx) error {
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		result, err := tx.ExecContext(ctx, `
+			update customers c
+			set reason = h.reason, misses = h.misses, next_check_at = h.next,
+			  checked_at = case when h.asked then clock_timestamp() else c.checked_at end,
+			  hint_auth_user_id = null, hint_email = null
+			from unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::bool[])
+			  as h(id, reason, misses, next, due, asked)
+			where c.id = h.id and c.lifecycle = 'auth_pending' and c.next_check_at is not distinct from h.due`,
+			pq.Array(ids), pq.Array(reasons), pq.Array(misses), pq.Array(next), pq.Array(due), pq.Array(asked))
+		if err != nil {
+			return err
+		}
+		affected, err := result.RowsAffected()
+		done = int(affected)
+		return err
+	})
+	return done, err
+}
+
+// World tells who holds what among live customers, of the users, customers and
+// keys given.
+func (s *Store) World(ctx context.Context, userIDs []string, named []customer.ID, keys []customer.EmailKey) (customer.World, error) {
+	w := customer.World{
+		UserHolder:  map[string]customer.ID{},
+		EmailHolder: map[customer.EmailKey]customer.ID{},
+		Live:        map[customer.ID]bool{},
+		Newest:      map[string]customer.Seen{},
+	}
+	if len(userIDs)+len(named)+len(keys) == 0 {
+		return w, nil
+	}
+	var rows []struct {
+		Kind    string       `db:"kind"`
+		Name    string       `db:"name"`
+		ID      string       `db:"id"`
+		Updated sql.NullTime `db:"updated_at"`
+		Seen    sql.NullTime `db:"seen_at"`
+	}
+	err := s.read(ctx, "read who holds what", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &rows, `
+			select 'user' as kind, auth_user_id as name, id::text as id, null::timestamptz as updated_at, null::timestamptz as seen_at
+			from customers
+			where auth_user_id = any($1::text[]) and lifecycle <> 'inactive'
+			union all
+			select 'email', email_key, id::text, null, null
+			from customers
+			where email_key = any($2::text[]) and lifecycle <> 'inactive'
+			union all
+			select 'live', '', id::text, null, null
+			from customers
+			where id = any($3::uuid[]) and lifecycle <> 'inactive'
+			union all
+			select 'seen', auth_user_id, '', updated_at, seen_at
+			from auth0_observations
+			where auth_user_id = any($1::text[])`,
+			pq.Array(userIDs), pq.Array(keys), pq.Array(named))
+	})
+	for _, r := range rows {
+		switch r.Kind {
+		case "user":
+			w.UserHolder[r.Name] = customer.ID(r.ID)
+		case "email":
+			w.EmailHolder[customer.EmailKey(r.Name)] = customer.ID(r.ID)
+		case "live":
+			w.Live[customer.ID(r.ID)] = true
+		case "seen":
+			w.Newest[r.Name] = customer.Seen{UpdatedAt: r.Updated.Time, SeenAt: r.Seen.Time}
+		}
+	}
+	return w, err
+}
+
+// Pending counts auth_pending customers by reason.
+func (s *Store) Pending(ctx context.Context) (map[customer.Reason]int, error) {
+	var rows []struct {
+		Reason string `db:"reason"`
+		Count  int    `db:"count"`
+	}
+	err := s.read(ctx, "count pending customers", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &rows, `
+			select reason, count(*)
+			from customers
+			where reason is not null
+			group by reason`)
+	})
+	pending := map[customer.Reason]int{}
+	for _, r := range rows {
+		pending[customer.Reason(r.Reason)] = r.Count
+	}
+	return pending, err
+}

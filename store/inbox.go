@@ -1,0 +1,158 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// Receive puts an authentic delivery into the inbox; once it returns without an
+// error the delivery is not lost. fresh is false for one that was there already.
+func (s *Store) Receive(ctx context.Context, d customer.Delivery) (fresh bool, err error) {
+	state, body := "new", []byte(nil)
+	if !d.Understood {
+		state, body = "quarantined", d.Body
+	}
+	err = s.read(ctx, "receive delivery", func(ctx context.Context) error {
+		var notified int
+		return s.db.QueryRowContext(ctx, `
+			with taken as (
+			  insert into inbox (source, event_id, kind, state, hint_auth_user_id, hint_email, hint_email_key,
+			    hint_customer_id, actionable, body)
+			  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			  on conflict on constraint inbox_once do nothing
+			  returning state)
+			select count(*) > 0, count(pg_notify('`+channel+`', '')::text) filter (where state = 'new')
+			from taken`,
+			d.Source, d.EventID, d.Kind, state, null(d.Hint.AuthUserID), null(d.Hint.Email), null(string(d.Hint.Key)),
+			null(string(d.Hint.CustomerID)), d.Hint.Verified && !d.Hint.Deleted, body).Scan(&fresh, &notified)
+	})
+	return fresh, err
+}
+
+// inboxRow is an understood delivery.
+type inboxRow struct {
+	ID         int64          `db:"id"`
+	User       sql.NullString `db:"hint_auth_user_id"`
+	Email      sql.NullString `db:"hint_email"`
+	Key        sql.NullString `db:"hint_email_key"`
+	CustomerID sql.NullString `db:"hint_customer_id"`
+	Actionable bool           `db:"actionable"`
+}
+
+const inboxColumns = `id, hint_auth_user_id, hint_email, hint_email_key, hint_customer_id, actionable`
+
+// absorbLock orders the taking-in of deliveries and the making of customers: one
+// of the two sees the other. Create takes it shared, Absorb for itself.
+const absorbLock = `hashtextextended('customersync inbox', 2)`
+
+// Absorb takes up to limit deliveries out of the inbox, oldest first. One that
+// says of a verified user makes the auth_pending customer it names due now and
+// notes whom to ask for; if there is no such customer yet it is kept. All others
+// ask for nothing.
+func (s *Store) Absorb(ctx context.Context, fence int64, limit int) (customer.Absorbed, error) {
+	var a customer.Absorbed
+	err := s.inTx(ctx, "absorb", func(tx *sqlx.Tx) error {
+		a = customer.Absorbed{}
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `select pg_advisory_xact_lock(`+absorbLock+`)`); err != nil {
+			return err
+		}
+		var rows []inboxRow
+		if err := tx.SelectContext(ctx, &rows, `
+			select `+inboxColumns+`
+			from inbox
+			where state = 'new'
+			order by id
+			limit $1
+			for update`, limit); err != nil {
+			return err
+		}
+		a.Rows, a.Left = len(rows), len(rows) == limit
+		return absorb(ctx, tx, rows, &a)
+	})
+	return a, err
+}
+
+func absorb(ctx context.Context, tx *sqlx.Tx, rows []inboxRow, a *customer.Absorbed) error {
+	var done, kept []int64
+	for _, r := range rows {
+		found := true
+		if r.Actionable {
+			var due bool
+			var err error
+			if found, due, err = point(ctx, tx, r); err != nil {
+				return err
+			}
+			if due {
+				a.Matched++
+			}
+		}
+		if found {
+			done = append(done, r.ID)
+		} else {
+			kept = append(kept, r.ID)
+		}
+	}
+	a.Kept = len(kept)
+	_, err := tx.ExecContext(ctx, `
+		update inbox
+		set state = case when id = any($2::bigint[]) then 'kept' else 'done' end
+		where id = any($1::bigint[]) or id = any($2::bigint[])`, pq.Array(done), pq.Array(kept))
+	return err
+}
+
+// point makes the customer that a delivery names due, and says whether there is
+// a live one and whether it waits. A customer that is linked needs no hint.
+func point(ctx context.Context, tx *sqlx.Tx, r inboxRow) (found, due bool, err error) {
+	var lifecycles []string
+	err = tx.SelectContext(ctx, &lifecycles, `
+		with named as (
+		  select id, lifecycle
+		  from customers
+		  where (email_key = $1 or id = $2 or auth_user_id = $3) and lifecycle <> 'inactive'
+		  order by id
+		  for update
+		), pointed as (
+		  update customers c
+		  set next_check_at = clock_timestamp(), hint_auth_user_id = $3, hint_email = $4
+		  from named n
+		  where c.id = n.id and n.lifecycle = 'auth_pending'
+		)
+		select lifecycle
+		from named`, r.Key, r.CustomerID, r.User, r.Email)
+	for _, l := range lifecycles {
+		due = due || l == string(customer.AuthPending)
+	}
+	return len(lifecycles) > 0, due, err
+}
+
+// takeKept finds the newest delivery that waited for the customer to be, and
+// settles all that did.
+func takeKept(ctx context.Context, tx *sqlx.Tx, d customer.Draft) (inboxRow, error) {
+	if _, err := tx.ExecContext(ctx, `select pg_advisory_xact_lock_shared(`+absorbLock+`)`); err != nil {
+		return inboxRow{}, err
+	}
+	var newest inboxRow
+	err := tx.GetContext(ctx, &newest, `
+		with taken as (
+		  update inbox
+		  set state = 'done'
+		  where state = 'kept' and (hint_email_key = $1 or hint_customer_id = $2)
+		  returning `+inboxColumns+`)
+		select `+inboxColumns+`
+		from taken
+		order by id desc
+		limit 1`, null(string(d.Email.Key)), string(d.ID))
+	if errors.Is(err, sql.ErrNoRows) {
+		return inboxRow{}, nil
+	}
+	return newest, err
+}

@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// batchSize is how many customers one transaction changes: enough to spread the
+// cost of its commit, few enough that nobody waits long for a locked row.
+const batchSize = 500
+
+// Link writes the links that still hold and returns the customers it linked. A
+// customer that changed since the decision, or whose user was taken, is left
+// alone: it stays due and is decided anew. fence is the worker's lease; 0 is
+// none; customer.ErrLeaseLost if it was taken over.
+func (s *Store) Link(ctx context.Context, fence int64, links []customer.Link, cause customer.Cause) (done []customer.ID, err error) {
+	links = slices.Clone(links)
+	slices.SortFunc(links, func(a, b customer.Link) int { return strings.Compare(string(a.Customer), string(b.Customer)) })
+	for batch := range slices.Chunk(links, batchSize) {
+		linked, err := s.linkTogether(ctx, fence, batch, cause)
+		if errors.Is(err, customer.ErrAuthUserTaken) || errors.Is(err, customer.ErrEmailTaken) {
+			linked, err = s.linkEach(ctx, fence, batch, cause)
+		}
+		done = append(done, linked...)
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+func (s *Store) linkTogether(ctx context.Context, fence int64, batch []customer.Link, cause customer.Cause) (linked []customer.ID, err error) {
+	err = s.inTx(ctx, "link", func(tx *sqlx.Tx) (err error) {
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		linked, err = linkBatch(ctx, tx, batch, cause)
+		return err
+	})
+	return linked, err
+}
+
+// linkEach is for a batch in which somebody was quicker: the others must not
+// suffer for one.
+func (s *Store) linkEach(ctx context.Context, fence int64, batch []customer.Link, cause customer.Cause) (linked []customer.ID, err error) {
+	for _, link := range batch {
+		one, err := s.linkTogether(ctx, fence, []customer.Link{link}, cause)
+		if errors.Is(err, customer.ErrAuthUserTaken) || errors.Is(err, customer.ErrEmailTaken) {
+			continue
+		}
+		if err != nil {
+			return linked, err
+		}
+		linked = append(linked, one...)
+	}
+	return linked, nil
+}
+
+// linkBatch repeats in its where clause all that the decisions stood on.
+func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause customer.Cause) ([]customer.ID, error) {
+	n := len(batch)
+	ids, keys, users := make([]string, n), make([]string, n), make([]string, n)
+	addresses, fillKeys, evidence := make([]string, n), make([]string, n), make([]string, n)
+	for i, l := range batch {
+		ids[i], keys[i], users[i] = string(l.Customer), string(l.Key), l.AuthUserID
+		addresses[i], fillKeys[i] = l.Fill.Address, string(l.Fill.Key)
+		var err error
+		if evidence[i], err = evidenceJSON(l.Evidence); err != nil {
+			return nil, err
+		}
+	}
+	var linked []customer.ID
+	err := tx.SelectContext(ctx, &linked, `
+		with decided as (
+		  select *
+		  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+		    as d(id, key, auth_user_id, fill_address, fill_key, evidence)
+		), linked as (
+		  update customers c
+		  set auth_user_id = d.auth_user_id, lifecycle = 'active', reason = null, misses = 0,
+		    email_address = coalesce(c.email_address, nullif(d.fill_address, '')),
+		    email_key = coalesce(c.email_key, nullif(d.fill_key, '')),
+		    next_check_at = case when coalesce(c.email_key, nullif(d.fill_key, '')) is null then clock_timestamp() end,
+		    checked_at = clock_timestamp(), hint_auth_user_id = null, hint_email = null,
+		    version = c.version + 1,
+		    updated_at = greatest(clock_timestamp(), c.updated_at + interval '1 microsecond')
+		  from decided d
+		  where c.id = d.id
+		    and c.lifecycle = 'auth_pending'
+		    and c.auth_user_id is null
+		    and c.email_key is not distinct from nullif(d.key, '')
+		    and not exists (
+		      select from customers other
+		      where other.auth_user_id = d.auth_user_id and other.lifecycle <> 'inactive')
+		  returning c.id, c.version, c.updated_at, d.auth_user_id, d.evidence
+		)
+		insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field,
+		  to_value, from_lifecycle, to_lifecycle, why, evidence)
+		select id, version, updated_at, $7, $8, $9, 'linked', 'auth_user_id',
+		  auth_user_id, 'auth_pending', 'active', $10, evidence::jsonb
+		from linked
+		returning customer_id`,
+		pq.Array(ids), pq.Array(keys), pq.Array(users), pq.Array(addresses), pq.Array(fillKeys), pq.Array(evidence),
+		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why)
+	return linked, err
+}
+
+// Fill gives linked customers the address of their Auth0 user, or moves their
+// next look. Returned are those that got an address. One whose address was taken
+// meanwhile is left due.
+func (s *Store) Fill(ctx context.Context, fence int64, fills []customer.Fill, cause customer.Cause) (done []customer.ID, err error) {
+	for _, f := range fills {
+		filled := false
+		err := s.inTx(ctx, "fill in e-mail address", func(tx *sqlx.Tx) (err error) {
+			if err := checkFence(ctx, tx, fence); err != nil {
+				return err
+			}
+			filled, err = fill(ctx, tx, f, cause)
+			return err
+		})
+		switch {
+		case errors.Is(err, customer.ErrEmailTaken):
+			continue
+		case err != nil:
+			return done, err
+		case filled:
+			done = append(done, f.Customer)
+		}
+	}
+	return done, nil
+}
+
+func fill(ctx context.Context, tx *sqlx.Tx, f customer.Fill, cause customer.Cause) (bool, error) {
+	if f.Email.Key == "" {
+		_, err := tx.ExecContext(ctx, `
+			update customers
+			set next_check_at = $4, misses = $5, checked_at = clock_timestamp()
+			where id = $1 and lifecycle = 'active' and auth_user_id = $2 and next_check_at is not distinct from $3`,
+			string(f.Customer), f.AuthUserID, nullTime(f.Due), nullTime(f.Next), f.Misses)
+		return false, err
+	}
+	var after []row
+	err := tx.SelectContext(ctx, &after, `
+		update customers
+		set email_address = $3, email_key = $4, next_check_at = null, misses = 0, checked_at = clock_timestamp(), `+moved+`
+		where id = $1 and lifecycle = 'active' and auth_user_id = $2 and email_key is null
+		returning `+columns, string(f.Customer), f.AuthUserID, f.Email.Address, string(f.Email.Key))
+	if err != nil || len(after) == 0 {
+		return false, err
+	}
+	c := change{what: "email_filled", field: "email_address", to: f.Email.Address, before: customer.Active}
+	return true, writeHistory(ctx, tx, after[0], c, cause)
+}
+
+// Observed notes how new the states were that decisions stood on.
+func (s *Store) Observed(ctx context.Context, fence int64, seen map[string]customer.Seen) error {
+	if len(seen) == 0 {
+		return nil
+	}
+	return s.inTx(ctx, "note what was seen", func(tx *sqlx.Tx) error {
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		return observe(ctx, tx, seen)
+	})
+}
+
+func observe(ctx context.Context, tx *sqlx.Tx, seen map[string]customer.Seen) error {
+	users := make([]string, 0, len(seen))
+	for user := range seen {
+		users = append(users, user)
+	}
+	slices.Sort(users) // so that two writers lock in the same order
+	updated, at := make([]string, len(users)), make([]string, len(users))
+	for i, user := range users {
+		updated[i], at[i] = seen[user].UpdatedAt.Format(time.RFC3339Nano), seen[user].SeenAt.Format(time.RFC3339Nano)
+	}
+	_, err := tx.ExecContext(ctx, `
+		insert into auth0_observations as o (auth_user_id, updated_at, seen_at)
+		select *
+		from unnest($1::text[], $2::timestamptz[], $3::timestamptz[])
+		on conflict (auth_user_id) do update
+		set updated_at = excluded.updated_at, seen_at = excluded.seen_at
+		where (o.updated_at, o.seen_at) < (excluded.updated_at, excluded.seen_at)`,
+		pq.Array(users), pq.Array(updated), pq.Array(at))
+	return err
+}

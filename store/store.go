@@ -1,0 +1,183 @@
+// Package store keeps customers in Postgres. All SQL of the program is here.
+//
+// Errors speak the language of package customer; whatever means that the
+// database cannot be used just now is customer.ErrUnavailable.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+	"github.com/pressly/goose/v3"
+	"go.uber.org/zap"
+
+)
+
+// Options say which database to use, and how.
+type Options struct {
+	DSN string
+	// MaxConns bounds the pool; 0 means 16.
+	MaxConns int
+	// QueryTimeout bounds each wait for the server's next bytes; 0 means 5 seconds.
+	QueryTimeout time.Duration
+	// PgBouncer says that the server is behind PgBouncer in transaction mode:
+	// no prepared statements outlive a transaction and LISTEN does not work.
+	PgBouncer bool
+	Logger    *zap.Logger // nil: silent
+}
+
+// Store is the database.
+type Store struct {
+	db     *sqlx.DB
+	listen func() *pq.Listener // nil behind PgBouncer
+	log    *zap.Logger
+}
+
+// Open prepares a pool. The server need not be up: each call says
+// customer.ErrUnavailable until it is. The DSN is checked.
+func Open(o Options) (*Store, error) {
+	dsn, err := checkDSN(o.DSN, o.PgBouncer)
+	if err != nil {
+		return nil, err
+	}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	timeout := orDefault(o.QueryTimeout, 5*time.Second)
+	connector, err := pq.NewConnector(dsn)
+	if err != nil {
+		return nil, errors.New("database URL: not understood") // pq's error repeats the password
+	}
+	connector.Dialer(dialer{timeout: timeout})
+	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	db.SetMaxOpenConns(orDefault(o.MaxConns, 16))
+	db.SetMaxIdleConns(orDefault(o.MaxConns, 16))
+	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
+	s := &Store{db: db, log: o.Logger}
+	if !o.PgBouncer {
+		s.listen = func() *pq.Listener {
+			return pq.NewDialListener(dialer{}, dsn, time.Second, 30*time.Second, nil)
+		}
+	}
+	return s, nil
+}
+
+func orDefault[T comparable](value, preset T) T {
+	var zero T
+	if value == zero {
+		return preset
+	}
+	return value
+}
+
+// Close closes the pool.
+func (s *Store) Close() error { return s.db.Close() }
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrator reads the embedded migrations. No session locker: several replicas
+// are kept apart by migrateLock.
+func (s *Store) migrator() (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectPostgres, s.db.DB, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, fmt.Errorf("migrations: %w", err)
+	}
+	return provider, nil
+}
+
+// Migrate brings the schema up to date. Replicas that start together wait for
+// each other on a transaction's lock, which works behind PgBouncer too.
+func (s *Store) Migrate(ctx context.Context) error {
+	provider, err := s.migrator()
+	if err != nil {
+		return err
+	}
+	return s.inTx(ctx, "migrate", func(tx *sqlx.Tx) error {
+		const lock = `select pg_advisory_xact_lock(hashtextextended('customersync migrations', 0))`
+		if _, err := tx.ExecContext(ctx, lock); err != nil {
+			return err
+		}
+		_, err := provider.Up(ctx)
+		return err
+	})
+}
+
+// Ready says what keeps the database from being used, or nil.
+func (s *Store) Ready(ctx context.Context) error {
+	if err := s.db.PingContext(ctx); err != nil {
+		return fmt.Errorf("database does not answer: %w", translate(err))
+	}
+	provider, err := s.migrator()
+	if err != nil {
+		return err
+	}
+	have, want, err := provider.GetVersions(ctx)
+	switch {
+	case err != nil:
+		return fmt.Errorf("schema version: %w", translate(err))
+	case have < want:
+		return fmt.Errorf("schema is at version %d, this program needs %d: migration is under way or failed", have, want)
+	}
+	return nil
+}
+
+// Now is the database's time, which leases and schedules go by.
+func (s *Store) Now(ctx context.Context) (time.Time, error) {
+	var now time.Time
+	err := s.read(ctx, "read clock", func(ctx context.Context) error {
+		return s.db.GetContext(ctx, &now, `select clock_timestamp()`)
+	})
+	return now.UTC(), err
+}
+
+// attempts is how often a statement is tried that met a server on its way down
+// or up. All writes are guarded or idempotent, so that doing one twice is safe.
+const attempts = 3
+
+// read runs a statement outside a transaction and translates its error.
+func (s *Store) read(ctx context.Context, doing string, run func(context.Context) error) error {
+	return s.retry(ctx, doing, func() error { return run(ctx) })
+}
+
+// inTx runs a transaction. It may run more than once.
+func (s *Store) inTx(ctx context.Context, doing string, run func(*sqlx.Tx) error) error {
+	return s.retry(ctx, doing, func() error {
+		tx, err := s.db.BeginTxx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		if err := run(tx); err != nil {
+			_ = tx.Rollback() // the first error is the one that matters
+			return err
+		}
+		return tx.Commit()
+	})
+}
+
+func (s *Store) retry(ctx context.Context, doing string, run func() error) error {
+	for attempt := 1; ; attempt++ {
+		err := run()
+		if err == nil {
+			return nil
+		}
+		if attempt == attempts || !transient(err) || ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", doing, translate(err))
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(attempt*attempt) * 20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,140 @@
+// Package storetest gives each test a migrated Postgres database of its own. No
+// Postgres is a failure, never a skip.
+package storetest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lib/pq"
+
+	"github.com/ahiko-io/customersync/store"
+	"github.com/ahiko-io/customersync/store/pglocal"
+)
+
+// server is the one of this test process; Main sets it before any test runs.
+var server *pglocal.Server
+
+var databases atomic.Int64
+
+const template = "template_customersync"
+
+// Main starts a server, runs the tests and stops it. Use:
+//
+//	func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+func Main(m *testing.M) int {
+	dir, err := os.MkdirTemp(root(), "customersync-test-")
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // the next run would clean up
+	// Postgres runs as another user if we are root, and must get there.
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // what lies in it is private
+		return fail(err)
+	}
+	server, err = pglocal.Start(context.Background(), pglocal.Options{Dir: filepath.Join(dir, "pg")})
+	if err != nil {
+		return fail(err)
+	}
+	defer func() { _ = server.Stop() }() // it dies with us anyway
+	if err := makeTemplate(); err != nil {
+		return fail(err)
+	}
+	return m.Run()
+}
+
+func fail(err error) int {
+	fmt.Fprintln(os.Stderr, "storetest:", err)
+	return 1
+}
+
+// root is where test databases live: in memory where there is such a place. Those
+// that killed tests left there are removed.
+func root() string {
+	dir := "/dev/shm"
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		dir = os.TempDir()
+	}
+	old, _ := filepath.Glob(filepath.Join(dir, "customersync-test-*")) // a well-formed pattern
+	for _, path := range old {
+		if abandoned(path) {
+			_ = os.RemoveAll(path) // another test process may be quicker
+		}
+	}
+	return dir
+}
+
+// abandoned reports whether the server of a test folder is gone: a live one holds
+// its lock.
+func abandoned(path string) bool {
+	info, err := os.Stat(path)
+	if err != nil || time.Since(info.ModTime()) < time.Minute {
+		return false
+	}
+	lock, err := os.Open(filepath.Join(path, "pg", "lock")) //nolint:gosec // below our own folder
+	if err != nil {
+		return os.IsNotExist(err)
+	}
+	defer func() { _ = lock.Close() }()
+	return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil
+}
+
+func makeTemplate() error {
+	ctx := context.Background()
+	if err := admin(ctx, "create database "+template); err != nil {
+		return err
+	}
+	s, err := store.Open(store.Options{DSN: server.Database(template), QueryTimeout: time.Minute})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	return s.Migrate(ctx)
+}
+
+func admin(ctx context.Context, statement string) error {
+	connector, err := pq.NewConnector(server.Database("postgres"))
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer func() { _ = db.Close() }()
+	_, err = db.ExecContext(ctx, statement)
+	return err
+}
+
+// DSN gives the test an own migrated database and returns its URL. It is dropped
+// at the end of the test.
+func DSN(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("test_%d", databases.Add(1))
+	if err := admin(t.Context(), fmt.Sprintf("create database %s template %s strategy file_copy", name, template)); err != nil {
+		t.Fatalf("database for %s: %v", t.Name(), err)
+	}
+	t.Cleanup(func() {
+		if err := admin(context.Background(), "drop database "+name+" with (force)"); err != nil && !strings.Contains(err.Error(), "does not exist") {
+			t.Errorf("drop database: %v", err)
+		}
+	})
+	return server.Database(name)
+}
+
+// New gives the test a Store with an own migrated database. It is closed and
+// dropped at the end of the test.
+func New(t testing.TB) *store.Store {
+	t.Helper()
+	s, err := store.Open(store.Options{DSN: DSN(t), QueryTimeout: 30 * time.Second})
+	if err != nil {
+		t.Fatalf("open store: %v", err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
