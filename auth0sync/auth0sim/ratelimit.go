@@ -1,0 +1,108 @@
+package auth0sim
+
+import (
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// Plan is an Auth0 plan, as far as rate limits go.
+// https://auth0.com/docs/troubleshoot/customer-support/operational-policies/rate-limit-policy/rate-limit-configurations
+type Plan string
+
+// The plans.
+const (
+	PlanUnlimited     Plan = ""
+	PlanFree          Plan = "free"
+	PlanEssentials    Plan = "essentials"
+	PlanEnterprise    Plan = "enterprise"
+	PlanEnterpriseDev Plan = "enterprise-dev"
+)
+
+// Groups of endpoints that share a bucket on the plans that tell them apart.
+const (
+	readUsers   = "users_read"
+	writeUsers  = "users_write"
+	deleteUsers = "users_delete"
+	readLogs    = "logs_read"
+	others      = "others"
+	global      = "global"
+)
+
+// rate is a token bucket: burst requests at once, refilled so many a second.
+type rate struct{ burst, perSecond float64 }
+
+func (p Plan) rate(group string) (rate, string) {
+	switch p {
+	case PlanFree:
+		return rate{2, 2}, global
+	case PlanEnterprise:
+		return rate{50, 16}, global
+	case PlanEnterpriseDev:
+		return rate{10, 2}, global
+	case PlanEssentials:
+		switch group {
+		case readUsers:
+			return rate{40, 500.0 / 60}, group
+		case writeUsers, deleteUsers:
+			return rate{20, 200.0 / 60}, group
+		case readLogs:
+			return rate{10, 100.0 / 60}, group
+		default:
+			return rate{10, 150.0 / 60}, others
+		}
+	}
+	return rate{1e6, 1e6}, global
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+// SetPlan changes the rate limits.
+func (t *Tenant) SetPlan(p Plan) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.o.Plan = p
+	clear(t.buckets)
+}
+
+// limit takes a token and tells the state of the bucket, as every answer of the
+// Management API does; it answers 429 if there is none.
+func (t *Tenant) limit(w http.ResponseWriter, group string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.now()
+	r, name := t.o.Plan.rate(group)
+	b := t.buckets[name]
+	if b == nil {
+		b = &bucket{r.burst, now}
+		t.buckets[name] = b
+	}
+	b.tokens = min(r.burst, b.tokens+now.Sub(b.at).Seconds()*r.perSecond)
+	b.at = now
+	allowed := b.tokens >= 1
+	if allowed {
+		b.tokens--
+	}
+	full := now.Add(time.Duration((r.burst - b.tokens) / r.perSecond * float64(time.Second)))
+	h := w.Header()
+	h.Set("X-Ratelimit-Limit", strconv.Itoa(int(r.burst)))
+	h.Set("X-Ratelimit-Remaining", strconv.Itoa(int(b.tokens)))
+	h.Set("X-Ratelimit-Reset", strconv.FormatInt(int64(math.Ceil(float64(full.UnixMilli())/1000)), 10))
+	if !allowed {
+		tooMany(w, name)
+	}
+	return allowed
+}
+
+func tooMany(w http.ResponseWriter, group string) {
+	message := "Global limit has been reached"
+	if group != global {
+		message = fmt.Sprintf("Global per second %s group limit has been reached", group)
+	}
+	apiError(w, http.StatusTooManyRequests, "Too Many Requests", message, "too_many_requests")
+}

@@ -1,0 +1,115 @@
+package auth0sync
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// userJSON is a user as Auth0 writes it, with the types it promises left open:
+// custom databases and enterprise connections send others.
+type userJSON struct {
+	UserID        string          `json:"user_id"`
+	Email         *string         `json:"email"`
+	EmailVerified json.RawMessage `json:"email_verified"`
+	Blocked       json.RawMessage `json:"blocked"`
+	CreatedAt     json.RawMessage `json:"created_at"`
+	UpdatedAt     json.RawMessage `json:"updated_at"`
+	AppMetadata   json.RawMessage `json:"app_metadata"`
+	Identities    []identityJSON  `json:"identities"`
+}
+
+type identityJSON struct {
+	Provider   string          `json:"provider"`
+	Connection string          `json:"connection"`
+	UserID     json.RawMessage `json:"user_id"` // a text or a number
+}
+
+// user reads the observation. Only JSON true verifies an address, and whatever
+// is not plainly false blocks.
+func (j userJSON) user(seen time.Time, lane string) (User, error) {
+	if j.UserID == "" {
+		return User{}, fmt.Errorf("%w: a user without an id", ErrUnavailable)
+	}
+	u := User{
+		ID:            j.UserID,
+		EmailVerified: isTrue(j.EmailVerified),
+		Blocked:       len(j.Blocked) > 0 && !isFalse(j.Blocked),
+		CustomerID:    customerIDIn(j.AppMetadata),
+		CreatedAt:     timeIn(j.CreatedAt),
+		UpdatedAt:     timeIn(j.UpdatedAt),
+		SeenAt:        seen,
+		Lane:          lane,
+	}
+	if j.Email != nil {
+		u.Email = *j.Email
+	}
+	for _, i := range j.Identities {
+		u.Identities = append(u.Identities, Identity{i.Provider, i.Connection, strings.Trim(string(i.UserID), `"`)})
+	}
+	return u, nil
+}
+
+// users reads a list. One user that cannot be read spoils it: without that user,
+// "exactly one" might be wrong.
+func users(found []userJSON, seen time.Time, lane string) ([]User, error) {
+	all := make([]User, 0, len(found))
+	for _, j := range found {
+		u, err := j.user(seen, lane)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
+func isTrue(raw json.RawMessage) bool { return bytes.Equal(raw, []byte("true")) }
+
+func isFalse(raw json.RawMessage) bool {
+	return bytes.Equal(raw, []byte("false")) || bytes.Equal(raw, []byte("null"))
+}
+
+// timeIn reads a time; the zero time if it is none, which makes the observation
+// older than any other.
+func timeIn(raw json.RawMessage) time.Time {
+	var text string
+	if json.Unmarshal(raw, &text) != nil {
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}
+	}
+	return at.UTC()
+}
+
+// customerIDIn reads the customer that a back end named; whatever is not one of
+// our ids names nobody.
+func customerIDIn(appMetadata json.RawMessage) customer.ID {
+	var named struct {
+		CustomerID string `json:"customer_id"`
+	}
+	if json.Unmarshal(appMetadata, &named) != nil {
+		return ""
+	}
+	id, err := customer.ParseID(named.CustomerID)
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// hasIdentity reports whether userID is one of the user's linked identities.
+func (u User) hasIdentity(userID string) bool {
+	for _, i := range u.Identities {
+		if i.Provider+"|"+i.UserID == userID {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,216 @@
+package auth0sync
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// Sources of deliveries.
+const (
+	SourceAction      = "action"       // our Actions in deploy/auth0
+	SourceEventStream = "event_stream" // Auth0 Event Streams
+)
+
+// Verifier tells authentic deliveries from forged ones.
+type Verifier struct {
+	secrets [][]byte   // of Standard Webhooks signatures
+	tokens  [][32]byte // SHA-256 of the bearer tokens
+	now     func() time.Time
+}
+
+const (
+	leastSecret = 24 // bytes, as Standard Webhooks asks
+	leastToken  = 16 // characters
+	secretMark  = "whsec_"
+	// tolerance is how far a signed timestamp may be from now, either way.
+	tolerance = 5 * time.Minute
+)
+
+// NewVerifier takes the secrets that Actions sign with ("whsec_" and base64) and
+// the bearer tokens of Event Streams. All of a list are valid at once, so that
+// one can be replaced by another. Without any, that kind of delivery is forged.
+func NewVerifier(actionSecrets, streamTokens []string, now func() time.Time) (*Verifier, error) {
+	v := &Verifier{now: now}
+	for i, s := range actionSecrets {
+		text, marked := strings.CutPrefix(s, secretMark)
+		secret, err := base64.StdEncoding.DecodeString(text)
+		if !marked || err != nil || len(secret) < leastSecret {
+			return nil, fmt.Errorf("secret %d: expected %s and at least %d bytes in base64", i+1, secretMark, leastSecret)
+		}
+		v.secrets = append(v.secrets, secret)
+	}
+	for i, token := range streamTokens {
+		if len(token) < leastToken {
+			return nil, fmt.Errorf("token %d: expected at least %d characters", i+1, leastToken)
+		}
+		v.tokens = append(v.tokens, sha256.Sum256([]byte(token)))
+	}
+	return v, nil
+}
+
+// Verify returns what an authentic delivery says. One that is authentic but not
+// understood comes back with Understood false. All errors are customer.ErrForged.
+func (v *Verifier) Verify(h http.Header, body []byte) (customer.Delivery, error) {
+	if h.Get("Webhook-Signature") != "" {
+		id, err := v.verifySignature(h, body)
+		if err != nil {
+			return customer.Delivery{}, err
+		}
+		return readAction(id, body), nil
+	}
+	if err := v.verifyToken(h); err != nil {
+		return customer.Delivery{}, err
+	}
+	return readEvent(body), nil
+}
+
+func forged(why string) error { return fmt.Errorf("%w: %s", customer.ErrForged, why) }
+
+// verifySignature checks by Standard Webhooks and returns the delivery's id.
+// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+func (v *Verifier) verifySignature(h http.Header, body []byte) (string, error) {
+	id, stamp := h.Get("Webhook-Id"), h.Get("Webhook-Timestamp")
+	seconds, err := strconv.ParseInt(stamp, 10, 64)
+	switch {
+	case !isEventID(id):
+		return "", forged("webhook-id is missing or not an id")
+	case err != nil:
+		return "", forged("webhook-timestamp is not a number")
+	}
+	if age := v.now().Sub(time.Unix(seconds, 0)); age > tolerance || age < -tolerance {
+		return "", forged("webhook-timestamp is too old or too new")
+	}
+	for signature := range strings.FieldsSeq(h.Get("Webhook-Signature")) {
+		text, ok := strings.CutPrefix(signature, "v1,")
+		given, err := base64.StdEncoding.DecodeString(text)
+		if ok && err == nil && v.signed(id, stamp, body, given) {
+			return id, nil
+		}
+	}
+	return "", forged("no signature is valid")
+}
+
+func (v *Verifier) signed(id, stamp string, body, given []byte) bool {
+	for _, secret := range v.secrets {
+		mac := hmac.New(sha256.New, secret)
+		_, _ = fmt.Fprintf(mac, "%s.%s.", id, stamp) // a hash never fails
+		_, _ = mac.Write(body)
+		if hmac.Equal(mac.Sum(nil), given) {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *Verifier) verifyToken(h http.Header) error {
+	scheme, token, _ := strings.Cut(h.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+		return forged("neither a signature nor a bearer token")
+	}
+	hash, valid := sha256.Sum256([]byte(token)), 0
+	for _, known := range v.tokens {
+		valid |= subtle.ConstantTimeCompare(hash[:], known[:])
+	}
+	if valid == 0 {
+		return forged("bearer token is not one of ours")
+	}
+	return nil
+}
+
+const longestID = 255 // bytes of an event id, and of a user id here
+
+// isEventID accepts short printable ASCII.
+func isEventID(s string) bool {
+	return s != "" && len(s) <= longestID && strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) < 0
+}
+
+// readAction reads what the Actions in deploy/auth0 post.
+func readAction(id string, body []byte) customer.Delivery {
+	var action struct {
+		Type string      `json:"type"`
+		User userPayload `json:"user"`
+	}
+	err := decode(body, &action)
+	hint, ok := action.User.hint()
+	if err != nil || !ok || action.Type != "post-user-registration" && action.Type != "post-login" {
+		return quarantined(SourceAction, id, body)
+	}
+	return customer.Delivery{Source: SourceAction, EventID: id, Kind: action.Type, Hint: hint, Understood: true}
+}
+
+// readEvent reads a CloudEvent of an Event Stream.
+// https://auth0.com/docs/customize/events/event-types
+func readEvent(body []byte) customer.Delivery {
+	var event struct {
+		ID   string `json:"id"`
+		Type string `json:"type"`
+		Data struct {
+			Object userPayload `json:"object"`
+		} `json:"data"`
+	}
+	err := decode(body, &event)
+	if err != nil || !isEventID(event.ID) {
+		return quarantined(SourceEventStream, fmt.Sprintf("sha256:%x", sha256.Sum256(body)), body)
+	}
+	hint, ok := event.Data.Object.hint()
+	switch {
+	case !ok:
+		return quarantined(SourceEventStream, event.ID, body)
+	case event.Type == "user.created" || event.Type == "user.updated":
+	case event.Type == "user.deleted":
+		hint.Deleted = true
+	default:
+		return quarantined(SourceEventStream, event.ID, body)
+	}
+	return customer.Delivery{Source: SourceEventStream, EventID: event.ID, Kind: event.Type, Hint: hint, Understood: true}
+}
+
+func decode(body []byte, into any) error {
+	if !utf8.Valid(body) {
+		return fmt.Errorf("not UTF-8")
+	}
+	return json.Unmarshal(body, into)
+}
+
+func quarantined(source, id string, body []byte) customer.Delivery {
+	return customer.Delivery{Source: source, EventID: id, Body: body}
+}
+
+// userPayload is the user in a delivery.
+type userPayload struct {
+	UserID        string          `json:"user_id"`
+	Email         string          `json:"email"`
+	EmailVerified json.RawMessage `json:"email_verified"`
+	AppMetadata   json.RawMessage `json:"app_metadata"`
+}
+
+// hint is what the user amounts to; ok is false if it cannot be one.
+func (u userPayload) hint() (h customer.Hint, ok bool) {
+	if u.UserID == "" || len(u.UserID) > longestID || hasControl(u.UserID) || len(u.Email) > longestID || hasControl(u.Email) {
+		return customer.Hint{}, false
+	}
+	h = customer.Hint{
+		AuthUserID: u.UserID,
+		Email:      u.Email,
+		Verified:   isTrue(u.EmailVerified),
+		CustomerID: customerIDIn(u.AppMetadata),
+	}
+	if email, err := customer.ParseEmail(u.Email); err == nil {
+		h.Key = email.Key
+	}
+	return h, true
+}
+
+func hasControl(s string) bool { return strings.ContainsFunc(s, unicode.IsControl) }
