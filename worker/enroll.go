@@ -1,0 +1,93 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// Enroll makes a new customer, or gives the same caller the one it already has
+// (R12). A claim is what the person's own token says: an observation of an Auth0
+// user like any other, so the same rule decides, and a link it allows is written
+// in the transaction that makes the customer (R11).
+//
+// Its errors are customer.ErrEmailTaken, ErrAuthUserTaken, ErrKeyReused,
+// ErrKeyInFlight and ErrUnavailable.
+func (w *Worker) Enroll(ctx context.Context, d customer.Draft, claim *customer.Claim, cause customer.Cause) (customer.ID, bool, error) {
+	link, err := w.linkByClaim(ctx, d, claim)
+	if err != nil {
+		return "", false, err
+	}
+	id, created, err := w.store.Create(ctx, d, link, cause)
+	if err != nil {
+		return "", false, fmt.Errorf("create customer: %w", err)
+	}
+	return id, created, nil
+}
+
+func (w *Worker) linkByClaim(ctx context.Context, d customer.Draft, claim *customer.Claim) (*customer.Link, error) {
+	if claim == nil {
+		return nil, nil
+	}
+	user := userOf(*claim)
+	world, err := w.store.World(ctx, []string{user.ID}, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("read who holds what: %w", err)
+	}
+	draft := customer.Customer{ID: d.ID, Email: d.Email, Lifecycle: customer.AuthPending}
+	verdict := w.policy.Decide(draft, []auth0sync.User{user}, world)
+	if verdict.Link != nil {
+		verdict.Link.Evidence.NamedBy = "token"
+	}
+	return verdict.Link, nil
+}
+
+// userOf reads a claim as an observation of the user it speaks for, as of the
+// moment Auth0 issued the token. The provider is the part of the user id before
+// the first "|".
+func userOf(c customer.Claim) auth0sync.User {
+	provider, id, _ := strings.Cut(c.AuthUserID, "|")
+	return auth0sync.User{
+		ID:            c.AuthUserID,
+		Email:         c.Email.Address,
+		EmailVerified: c.Verified,
+		Identities:    []auth0sync.Identity{{Provider: provider, UserID: id}},
+		UpdatedAt:     c.IssuedAt,
+		SeenAt:        c.IssuedAt,
+		Lane:          auth0sync.LaneToken,
+	}
+}
+
+// Deliver takes in a delivery from Auth0: verified, then durably in the inbox;
+// acting on it comes later. The bool says whether it was understood; what is
+// authentic but not understood is kept aside. Errors: customer.ErrForged and
+// customer.ErrUnavailable.
+func (w *Worker) Deliver(ctx context.Context, h http.Header, body []byte) (bool, error) {
+	delivery, err := w.verifier.Verify(h, body)
+	if err != nil {
+		w.metrics.delivery("unknown", "forged")
+		return false, fmt.Errorf("verify: %w", err)
+	}
+	fresh, err := w.store.Receive(ctx, delivery)
+	if err != nil {
+		w.metrics.delivery(delivery.Source, "not_stored")
+		return false, fmt.Errorf("keep delivery: %w", err)
+	}
+	w.metrics.delivery(delivery.Source, deliveryResult(delivery, fresh))
+	return delivery.Understood, nil
+}
+
+func deliveryResult(d customer.Delivery, fresh bool) string {
+	switch {
+	case !fresh:
+		return "duplicate"
+	case !d.Understood:
+		return "quarantined"
+	default:
+		return "accepted"
+	}
+}

@@ -1,0 +1,202 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/customer"
+)
+
+const (
+	// fewLookups is up to how many customers are looked up one by one: that is
+	// consistent at once, but costs a call each. More are searched for together.
+	fewLookups = 3
+	// searchBatch is how many addresses go into one search.
+	searchBatch = 50
+	// patience is how many look-ups in a row may fail before a pass gives up:
+	// whoever comes next would fail too, and costs a call each.
+	patience = 3
+	// abreast is how many single look-ups are under way at once.
+	abreast = 4
+)
+
+// errGivenUp ends a pass after too many failures in a row.
+var errGivenUp = errors.New("given up: Auth0 fails")
+
+// lookUp asks Auth0 about each customer of a page by the cheapest way that is
+// sure enough. The error says that the pass should stop after this page; looks
+// that were not made are marked as skipped.
+func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) {
+	looks := make([]look, len(page))
+	var single, several []*look
+	for i, due := range page {
+		looks[i].due = due
+		switch l := &looks[i]; {
+		case due.Lifecycle == customer.Active, due.Hint.AuthUserID != "":
+			single = append(single, l)
+		case due.Email.Key.Matchable():
+			several = append(several, l)
+		}
+	}
+	if len(several) <= fewLookups {
+		single, several = append(single, several...), nil
+	}
+	err := p.oneByOne(ctx, single)
+	for batch := range slices.Chunk(several, searchBatch) {
+		if err != nil {
+			skip(batch)
+			continue
+		}
+		err = p.searchFor(ctx, batch)
+	}
+	return looks, err
+}
+
+func skip(looks []*look) {
+	for _, l := range looks {
+		l.skipped = true
+	}
+}
+
+// oneByOne looks up each customer by itself, a few at a time.
+func (p *pass) oneByOne(ctx context.Context, looks []*look) error {
+	for some := range slices.Chunk(looks, abreast) {
+		if p.failures >= patience || ctx.Err() != nil {
+			skip(some)
+			continue
+		}
+		var group errgroup.Group
+		for _, l := range some {
+			group.Go(func() error {
+				l.found, l.err = p.ask(ctx, l.due)
+				l.asked = l.err == nil
+				return nil
+			})
+		}
+		_ = group.Wait() // each look keeps its own error
+		for _, l := range some {
+			p.count(l.err)
+		}
+	}
+	return p.stopping(ctx)
+}
+
+// count keeps the number of failures in a row. A budget that is used up ends the
+// pass at once.
+func (p *pass) count(err error) {
+	switch {
+	case err == nil:
+		p.failures = 0
+	case errors.Is(err, auth0sync.ErrBudget), errors.Is(err, auth0sync.ErrUnauthorized):
+		p.failures = patience
+	default:
+		p.failures++
+	}
+}
+
+func (p *pass) stopping(ctx context.Context) error {
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case p.failures >= patience:
+		return errGivenUp
+	}
+	return nil
+}
+
+// searchFor looks up a batch of customers in one search.
+func (p *pass) searchFor(ctx context.Context, batch []*look) error {
+	var emails []string
+	for _, l := range batch {
+		emails = append(emails, spellings(l.due.Email)...)
+	}
+	users, err := p.directory.Search(ctx, emails)
+	p.count(err)
+	byKey := map[customer.EmailKey][]auth0sync.User{}
+	for _, u := range users {
+		if email, err := customer.ParseEmail(u.Email); err == nil {
+			byKey[email.Key] = append(byKey[email.Key], u)
+		}
+	}
+	for _, l := range batch {
+		l.found, l.err, l.asked = byKey[l.due.Email.Key], err, err == nil
+	}
+	return p.stopping(ctx)
+}
+
+// spellings are the forms of an address that Auth0 may hold and that its search,
+// which ignores case, tells apart: the key, and what was typed where that is
+// another text, as with a domain outside ASCII.
+func spellings(email customer.Email) []string {
+	key := string(email.Key)
+	if strings.EqualFold(key, email.Address) {
+		return []string{key}
+	}
+	return []string{key, email.Address}
+}
+
+// ask looks one customer up.
+func (p *pass) ask(ctx context.Context, due customer.Due) ([]auth0sync.User, error) {
+	switch {
+	case due.Lifecycle == customer.Active:
+		return p.byID(ctx, due.AuthUserID)
+	case due.Hint.AuthUserID != "":
+		return p.byHint(ctx, due)
+	default:
+		return p.byEmail(ctx, string(due.Email.Key), due.Email.Address)
+	}
+}
+
+// byHint follows a delivery: one call if it says nothing true. A delivery that
+// names the customer's address is followed by that address, as Auth0 spells it,
+// since that shows rivals for it as well; any other by the user it names.
+func (p *pass) byHint(ctx context.Context, due customer.Due) ([]auth0sync.User, error) {
+	key := string(due.Email.Key)
+	if due.Hint.Key != due.Email.Key || !due.Email.Key.Matchable() {
+		return p.byID(ctx, due.Hint.AuthUserID)
+	}
+	found, err := p.directory.ByEmail(ctx, due.Hint.Email)
+	if err != nil || len(found) == 0 || due.Hint.Email == key {
+		return found, err
+	}
+	rivals, err := p.directory.ByEmail(ctx, key)
+	return append(found, rivals...), err
+}
+
+// byEmail asks for an address by its key, and as typed if the key finds nobody:
+// Auth0's own database holds addresses in lower case, other connections as the
+// provider spells them, and the look-up minds case.
+func (p *pass) byEmail(ctx context.Context, key, typed string) ([]auth0sync.User, error) {
+	found, err := p.directory.ByEmail(ctx, key)
+	if err != nil || len(found) > 0 || typed == key {
+		return found, err
+	}
+	return p.directory.ByEmail(ctx, typed)
+}
+
+// byID asks for one user; a user who is gone is nobody found.
+func (p *pass) byID(ctx context.Context, id string) ([]auth0sync.User, error) {
+	user, err := p.directory.ByID(ctx, id)
+	if isGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []auth0sync.User{user}, nil
+}
+
+func isGone(err error) bool { return errors.Is(err, auth0sync.ErrUserNotFound) }
+
+// reasonOf is the reason that a failed look-up gives a customer.
+func reasonOf(err error) customer.Reason {
+	if errors.Is(err, auth0sync.ErrBudget) || errors.Is(err, auth0sync.ErrRateLimited) {
+		return customer.Auth0Budget
+	}
+	return customer.Auth0Error
+}

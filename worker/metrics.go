@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// metrics of the worker. Last attempt and last success are two things: a sync
+// that fails must not look alive.
+type metrics struct {
+	runs        *prometheus.CounterVec
+	lastAttempt *prometheus.GaugeVec
+	lastSuccess *prometheus.GaugeVec
+	customers   *prometheus.CounterVec
+	deliveries  *prometheus.CounterVec
+	inbox       *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) metrics {
+	m := metrics{
+		runs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "customersync_runs_total",
+			Help: "Runs of the worker by what started them and how they ended. Ticks with nothing to do count as ok.",
+		}, []string{"kind", "result"}),
+		lastAttempt: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "customersync_run_last_attempt_timestamp_seconds",
+			Help: "When a run was last begun.",
+		}, []string{"kind"}),
+		lastSuccess: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "customersync_run_last_success_timestamp_seconds",
+			Help: "When a run last ended ok.",
+		}, []string{"kind"}),
+		customers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "customersync_customers_total",
+			Help: "Customers by what runs did with them.",
+		}, []string{"outcome"}),
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "customersync_webhook_deliveries_total",
+			Help: "Deliveries from Auth0 by source and result.",
+		}, []string{"source", "result"}),
+		inbox: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "customersync_inbox_rows_total",
+			Help: "Inbox rows by what became of them.",
+		}, []string{"outcome"}),
+	}
+	r.MustRegister(m.runs, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox)
+	return m
+}
+
+func (m metrics) attempt(kind string) { m.lastAttempt.WithLabelValues(kind).SetToCurrentTime() }
+
+func (m metrics) finished(r customer.Run) {
+	m.runs.WithLabelValues(r.Kind, string(r.Result)).Inc()
+	if r.Result == customer.RunOK {
+		m.lastSuccess.WithLabelValues(r.Kind).SetToCurrentTime()
+	}
+	m.customers.WithLabelValues("looked").Add(float64(r.Looked))
+	m.customers.WithLabelValues("linked").Add(float64(r.Linked))
+	m.customers.WithLabelValues("filled").Add(float64(r.Filled))
+	m.customers.WithLabelValues("conflict").Add(float64(r.Conflicts))
+	m.customers.WithLabelValues("error").Add(float64(r.Errors))
+}
+
+func (m metrics) delivery(source, result string) { m.deliveries.WithLabelValues(source, result).Inc() }
+
+func (m metrics) absorbed(a customer.Absorbed) {
+	m.inbox.WithLabelValues("matched").Add(float64(a.Matched))
+	m.inbox.WithLabelValues("kept").Add(float64(a.Kept))
+	m.inbox.WithLabelValues("done").Add(float64(a.Rows - a.Matched - a.Kept))
+}

@@ -1,0 +1,298 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// pass is one run over all that is due.
+type pass struct {
+	*Worker
+	order         Order
+	fence         int64
+	tally         customer.Run
+	now           time.Time // database time at the start
+	answered      int       // customers that Auth0 answered for
+	failures      int       // look-ups that failed in a row
+	confirmations int       // fresh search results that may still be confirmed one by one
+}
+
+// all takes in the inbox, then reconciles what was due when the pass began, page
+// by page. What becomes due meanwhile is for the next run.
+func (p *pass) all(ctx context.Context) error {
+	if err := p.absorb(ctx); err != nil {
+		return err
+	}
+	now, err := p.store.Now(ctx)
+	if err != nil {
+		return fmt.Errorf("read clock: %w", err)
+	}
+	p.now = now
+	if p.order.Only != "" {
+		page, err := p.store.DueByEmail(ctx, p.order.Only)
+		if err != nil {
+			return fmt.Errorf("read customer: %w", err)
+		}
+		return p.reconcile(ctx, page)
+	}
+	var last *customer.Due
+	for {
+		page, err := p.store.Due(ctx, p.now, last, pageSize)
+		if err != nil {
+			return fmt.Errorf("read due customers: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		if err := p.reconcile(ctx, page); err != nil {
+			return err
+		}
+		last = &page[len(page)-1]
+	}
+}
+
+// absorb turns what the inbox holds into customers that are due.
+func (p *pass) absorb(ctx context.Context) error {
+	if p.order.DryRun {
+		return nil
+	}
+	for {
+		got, err := p.store.Absorb(ctx, p.fence, absorbBatch)
+		if err != nil {
+			return fmt.Errorf("take in the inbox: %w", err)
+		}
+		p.metrics.absorbed(got)
+		if !got.Left {
+			return nil
+		}
+	}
+}
+
+// look is what is known of one customer after Auth0 was asked.
+type look struct {
+	due     customer.Due
+	found   []auth0sync.User
+	asked   bool  // Auth0 answered
+	skipped bool  // the pass stopped before it was its turn: stays due
+	err     error // Auth0 could not be asked
+}
+
+// plan is what a page came to.
+type plan struct {
+	links []customer.Link
+	holds []customer.Hold
+	fills []customer.Fill
+	seen  map[string]customer.Seen
+}
+
+// reconcile brings one page of due customers in step: read what Auth0 says and
+// who holds what, decide, write. An error of Auth0's is a customer's reason to
+// wait; the error returned means that the pass cannot go on.
+func (p *pass) reconcile(ctx context.Context, page []customer.Due) error {
+	looks, stopped := p.lookUp(ctx, page)
+	users, named, keys := premises(looks)
+	world, err := p.store.World(ctx, users, named, keys)
+	if err != nil {
+		return fmt.Errorf("read who holds what: %w", err)
+	}
+	decided := plan{seen: map[string]customer.Seen{}}
+	for _, l := range looks {
+		if l.skipped {
+			continue
+		}
+		p.tally.Looked++
+		p.decide(ctx, &decided, l, world)
+	}
+	if !p.order.DryRun {
+		if err := p.apply(ctx, decided); err != nil {
+			return err
+		}
+	}
+	return stopped
+}
+
+// premises lists whom and what the decisions about these looks will ask for.
+func premises(looks []look) (users []string, named []customer.ID, keys []customer.EmailKey) {
+	for _, l := range looks {
+		for _, u := range l.found {
+			users = append(users, u.ID)
+			if u.CustomerID != "" {
+				named = append(named, u.CustomerID)
+			}
+			if email, err := customer.ParseEmail(u.Email); err == nil {
+				keys = append(keys, email.Key)
+			}
+		}
+	}
+	return users, named, keys
+}
+
+// decide adds one customer's outcome to the plan.
+func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.World) {
+	switch {
+	case l.err != nil:
+		p.addFailure(to, l)
+		return
+	case l.due.Lifecycle == customer.Active:
+		p.addFill(to, l, world)
+		return
+	}
+	verdict := p.policy.Decide(l.due.Customer, l.found, world)
+	if verdict.Link != nil {
+		if fresh, found := freshlySearched(l, verdict.Link.AuthUserID); found {
+			verdict = p.confirm(ctx, to, &l, fresh, world)
+			if verdict.Link == nil && verdict.Reason == "" {
+				return // put off
+			}
+		}
+	}
+	p.answered++
+	for _, u := range l.found {
+		if to.seen[u.ID].Before(u.Seen()) {
+			to.seen[u.ID] = u.Seen()
+		}
+	}
+	if verdict.Link != nil {
+		to.links = append(to.links, *verdict.Link)
+		p.report(Outcome{Customer: l.due.Customer, Action: ActionLink, AuthUserID: verdict.Link.AuthUserID})
+		return
+	}
+	p.addHold(to, l, verdict.Reason)
+}
+
+// addHold keeps a customer waiting. A look that only a delivery asked for and
+// that found nothing does not count as a miss: else a replayed delivery could
+// push a customer's next look a day away.
+func (p *pass) addHold(to *plan, l look, reason customer.Reason) {
+	misses := l.due.Misses
+	if l.due.Hint.AuthUserID == "" || misses == 0 {
+		misses++
+	}
+	if reason == customer.SeveralUsers || reason == customer.UserTaken {
+		p.tally.Conflicts++
+	}
+	p.hold(to, l, customer.Hold{
+		Reason: reason,
+		Misses: misses,
+		Next:   nextCheck(p.now, l.due.ID, reason, misses),
+		Asked:  l.asked,
+	})
+}
+
+// addFailure keeps a customer as it was and looks again soon.
+func (p *pass) addFailure(to *plan, l look) {
+	p.tally.Errors++
+	reason := reasonOf(l.err)
+	if p.tally.Note == "" {
+		p.tally.Note = l.err.Error()
+	}
+	next := nextCheck(p.now, l.due.ID, reason, l.due.Misses)
+	if l.due.Lifecycle == customer.Active {
+		to.fills = append(to.fills, customer.Fill{
+			Customer: l.due.ID, AuthUserID: l.due.AuthUserID, Next: next, Misses: l.due.Misses, Due: l.due.At,
+		})
+		return
+	}
+	p.hold(to, l, customer.Hold{Reason: reason, Misses: l.due.Misses, Next: next})
+}
+
+func (p *pass) hold(to *plan, l look, h customer.Hold) {
+	h.Customer = l.due.ID
+	h.Due = l.due.At
+	to.holds = append(to.holds, h)
+	p.report(Outcome{Customer: l.due.Customer, Action: ActionHold, Reason: h.Reason, Next: h.Next})
+}
+
+// addFill gives a linked customer the address of its Auth0 user, if that has one
+// to give.
+func (p *pass) addFill(to *plan, l look, world customer.World) {
+	p.answered++
+	fill := customer.Fill{Customer: l.due.ID, AuthUserID: l.due.AuthUserID, Misses: l.due.Misses + 1, Due: l.due.At}
+	if len(l.found) == 1 {
+		fill.Email = auth0sync.FillFrom(l.found[0], world)
+	}
+	if fill.Email.Key == "" {
+		fill.Next = p.now.Add(spread(l.due.ID, backoff(fill.Misses)))
+	}
+	to.fills = append(to.fills, fill)
+	action := ActionFill
+	if fill.Email.Key == "" {
+		action = ActionHold
+	}
+	p.report(Outcome{Customer: l.due.Customer, Action: action, AuthUserID: l.due.AuthUserID, Next: fill.Next})
+}
+
+// freshlySearched finds the user that a link stands on if it came from search so
+// soon after it changed that search may have shown an older state.
+func freshlySearched(l look, userID string) (auth0sync.User, bool) {
+	for _, u := range l.found {
+		if u.ID == userID && u.Lane == auth0sync.LaneSearch && u.Fresh() {
+			return u, true
+		}
+	}
+	return auth0sync.User{}, false
+}
+
+// confirm asks for a fresh user by id before it is linked. Beyond a few a run it
+// is cheaper to wait: the customer is put off until the user has settled, which
+// is the empty Verdict.
+func (p *pass) confirm(ctx context.Context, to *plan, l *look, fresh auth0sync.User, world customer.World) auth0sync.Verdict {
+	if p.confirmations == 0 {
+		p.hold(to, *l, customer.Hold{
+			Reason: customer.Waiting,
+			Misses: l.due.Misses,
+			Next:   p.now.Add(fresh.SettledAt().Sub(fresh.SeenAt)),
+			Asked:  true,
+		})
+		p.answered++
+		return auth0sync.Verdict{}
+	}
+	p.confirmations--
+	user, err := p.directory.ByID(ctx, fresh.ID)
+	others := slices.DeleteFunc(slices.Clone(l.found), func(u auth0sync.User) bool { return u.ID == fresh.ID })
+	switch {
+	case isGone(err):
+		l.found = others
+	case err != nil:
+		l.err = err
+		p.addFailure(to, *l)
+		return auth0sync.Verdict{}
+	default:
+		l.found = append(others, user)
+	}
+	return p.policy.Decide(l.due.Customer, l.found, world)
+}
+
+// apply writes a plan. Links first: they are what people wait for.
+func (p *pass) apply(ctx context.Context, decided plan) error {
+	cause := customer.Cause{Kind: customer.ByRun, Actor: p.order.Kind, Why: "matched with an Auth0 user"}
+	linked, err := p.store.Link(ctx, p.fence, decided.links, cause)
+	p.tally.Linked += len(linked)
+	if err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	cause.Why = "e-mail address taken from the linked Auth0 user"
+	filled, err := p.store.Fill(ctx, p.fence, decided.fills, cause)
+	p.tally.Filled += len(filled)
+	if err != nil {
+		return fmt.Errorf("fill in e-mail addresses: %w", err)
+	}
+	if _, err := p.store.Hold(ctx, p.fence, decided.holds); err != nil {
+		return fmt.Errorf("hold: %w", err)
+	}
+	if err := p.store.Observed(ctx, p.fence, decided.seen); err != nil {
+		return fmt.Errorf("note what was seen: %w", err)
+	}
+	return nil
+}
+
+func (p *pass) report(o Outcome) {
+	if p.order.Each != nil {
+		p.order.Each(o)
+	}
+}

@@ -1,0 +1,187 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/customer"
+)
+
+const (
+	leaseTTL    = 30 * time.Second
+	renewEvery  = 10 * time.Second
+	pageSize    = 500
+	absorbBatch = 500
+	// finishWithin is what a stopped run may take to write its record and
+	// release the lease.
+	finishWithin = 5 * time.Second
+)
+
+// Order is what RunOnce is asked to do. Its zero value is everything that is due.
+type Order struct {
+	Kind   string            // "promote", "inbox" or "sync"; it also sets the priority at Auth0's rate limit
+	Only   customer.EmailKey // this customer alone, due or not; "": all that is due
+	DryRun bool              // decide, but write nothing and take no lease
+	Each   func(Outcome)     // called with each decision; may be nil
+}
+
+// Outcome is what a run decided, or would have decided, about one customer.
+type Outcome struct {
+	Customer   customer.Customer
+	Action     Action
+	Reason     customer.Reason // with ActionHold
+	AuthUserID string          // with ActionLink and ActionFill
+	Next       time.Time       // with ActionHold: the next look; zero: not until something happens
+}
+
+// Action is what a run does with a customer.
+type Action string
+
+// All actions.
+const (
+	ActionLink Action = "link" // becomes active
+	ActionHold Action = "hold" // stays as it is
+	ActionFill Action = "fill" // linked, gets its e-mail address
+)
+
+// RunOnce takes in the inbox and looks at every customer that is due, once. With
+// nothing to do it costs one probe of the database, makes no record and asks
+// Auth0 nothing. The error says that no run could be made (customer.ErrLeaseHeld,
+// customer.ErrUnavailable); a run that was made tells of its troubles in Result.
+func (w *Worker) RunOnce(ctx context.Context, o Order) (customer.Run, error) {
+	w.metrics.attempt(o.Kind)
+	r, err := w.runOnce(ctx, o)
+	if err != nil {
+		return r, err
+	}
+	w.metrics.finished(r)
+	return r, nil
+}
+
+func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
+	if o.DryRun {
+		return w.work(ctx, 0, o), nil
+	}
+	if o.Only == "" {
+		idle, err := w.store.Idle(ctx)
+		if err != nil {
+			return customer.Run{}, fmt.Errorf("probe: %w", err)
+		}
+		if idle {
+			return customer.Run{Kind: o.Kind, Result: customer.RunOK}, nil
+		}
+	}
+	fence, err := w.store.Acquire(ctx, w.holder, leaseTTL)
+	if err != nil {
+		return customer.Run{}, fmt.Errorf("lease: %w", err)
+	}
+	defer w.release(ctx, fence)
+	id, err := w.store.StartRun(ctx, o.Kind, fence)
+	if err != nil {
+		return customer.Run{}, fmt.Errorf("record run: %w", err)
+	}
+	r := w.underLease(ctx, fence, o)
+	r.ID = id
+	return r, w.finish(ctx, r)
+}
+
+// underLease works while the lease is renewed beside it, and stops when it is lost.
+func (w *Worker) underLease(ctx context.Context, fence int64, o Order) customer.Run {
+	ctx, stop := context.WithCancelCause(ctx)
+	renewing := make(chan struct{})
+	go func() {
+		defer close(renewing)
+		w.keepLease(ctx, fence, stop)
+	}()
+	r := w.work(ctx, fence, o)
+	stop(nil)
+	<-renewing
+	return r
+}
+
+func (w *Worker) keepLease(ctx context.Context, fence int64, stop context.CancelCauseFunc) {
+	tick := time.NewTicker(renewEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		// An unreachable database is not a lost lease: the writes check the
+		// fence themselves, so work may go on until one of them says so.
+		if err := w.store.Renew(ctx, fence, leaseTTL); errors.Is(err, customer.ErrLeaseLost) {
+			stop(err)
+			return
+		}
+	}
+}
+
+func (w *Worker) release(ctx context.Context, fence int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	defer cancel()
+	if err := w.store.Release(ctx, fence); err != nil && !errors.Is(err, customer.ErrLeaseLost) {
+		w.log.Warn("lease not released; it ends by its time to live", zap.Error(err))
+	}
+}
+
+func (w *Worker) finish(ctx context.Context, r customer.Run) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
+	defer cancel()
+	w.log.Info("run",
+		zap.Int64("run", r.ID), zap.String("kind", r.Kind), zap.String("result", string(r.Result)),
+		zap.Int("looked", r.Looked), zap.Int("linked", r.Linked), zap.Int("filled", r.Filled),
+		zap.Int("conflicts", r.Conflicts), zap.Int("errors", r.Errors),
+		zap.Int("auth0_calls", r.Auth0Calls), zap.Duration("budget_wait", r.BudgetWait),
+		zap.String("note", r.Note))
+	if err := w.store.FinishRun(ctx, r.ID, r); err != nil {
+		return fmt.Errorf("record run %d: %w", r.ID, err)
+	}
+	return nil
+}
+
+// work is a run between the taking and the giving back of the lease.
+func (w *Worker) work(ctx context.Context, fence int64, o Order) customer.Run {
+	ctx, spent := auth0sync.Meter(auth0sync.WithPriority(ctx, priority(o.Kind)))
+	p := &pass{Worker: w, order: o, fence: fence, confirmations: fewLookups}
+	p.tally.Kind = o.Kind
+	p.tally.Started = time.Now().UTC()
+	err := p.all(ctx)
+	r := p.tally
+	r.Ended = time.Now().UTC()
+	r.Auth0Calls = int(spent.Calls.Load())
+	r.BudgetWait = time.Duration(spent.Waited.Load())
+	r.Result = result(ctx, r, err, p.answered)
+	if r.Note == "" && err != nil {
+		r.Note = err.Error()
+	}
+	return r
+}
+
+// result says how a run ended, given the error that stopped it, if any, and how
+// many customers were done without one.
+func result(ctx context.Context, r customer.Run, stopped error, answered int) customer.RunResult {
+	switch {
+	case ctx.Err() != nil || errors.Is(stopped, customer.ErrLeaseLost):
+		return customer.RunAborted
+	case stopped == nil && r.Errors == 0:
+		return customer.RunOK
+	case answered > 0:
+		return customer.RunPartial
+	default:
+		return customer.RunFailed
+	}
+}
+
+// priority ranks a run at Auth0's rate limit: a person waits behind a delivery.
+func priority(kind string) auth0sync.Priority {
+	if kind == "inbox" {
+		return auth0sync.Webhook
+	}
+	return auth0sync.Cron
+}

@@ -1,0 +1,112 @@
+// Package worker decides when to look, and sees a look through: it takes what
+// is due, asks Auth0, lets the pure rule of package auth0sync decide, and has
+// the store write what was decided.
+//
+// reconcile is the only road by which matching makes a customer active. Cron,
+// webhooks, the sync verb and tests all end there.
+package worker
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// Store is what the worker calls of the database. *store.Store has it.
+type Store interface {
+	records
+	inbox
+	leases
+	runs
+}
+
+type records interface {
+	Due(ctx context.Context, before time.Time, after *customer.Due, limit int) ([]customer.Due, error)
+	DueByEmail(ctx context.Context, key customer.EmailKey) ([]customer.Due, error)
+	World(ctx context.Context, userIDs []string, named []customer.ID, keys []customer.EmailKey) (customer.World, error)
+	Create(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error)
+	Link(ctx context.Context, fence int64, links []customer.Link, cause customer.Cause) (done []customer.ID, err error)
+	Hold(ctx context.Context, fence int64, holds []customer.Hold) (done int, err error)
+	Fill(ctx context.Context, fence int64, fills []customer.Fill, cause customer.Cause) (done []customer.ID, err error)
+	Observed(ctx context.Context, fence int64, seen map[string]customer.Seen) error
+}
+
+type inbox interface {
+	Receive(ctx context.Context, d customer.Delivery) (fresh bool, err error)
+	Absorb(ctx context.Context, fence int64, limit int) (customer.Absorbed, error)
+	Listen(ctx context.Context, wake func())
+}
+
+type leases interface {
+	Acquire(ctx context.Context, holder string, ttl time.Duration) (fence int64, err error)
+	Renew(ctx context.Context, fence int64, ttl time.Duration) error
+	Release(ctx context.Context, fence int64) error
+}
+
+type runs interface {
+	Idle(ctx context.Context) (bool, error)
+	Now(ctx context.Context) (time.Time, error)
+	StartRun(ctx context.Context, kind string, fence int64) (id int64, err error)
+	FinishRun(ctx context.Context, id int64, r customer.Run) error
+	Prune(ctx context.Context, before time.Time) (int64, error)
+}
+
+// Directory answers questions about Auth0 users. *auth0sync.Directory has it.
+// Each answer is complete or an error, never a part.
+type Directory interface {
+	ByEmail(ctx context.Context, email string) ([]auth0sync.User, error)
+	ByID(ctx context.Context, userID string) (auth0sync.User, error)
+	Search(ctx context.Context, emails []string) ([]auth0sync.User, error)
+}
+
+// Verifier tells authentic deliveries from forged ones. *auth0sync.Verifier has it.
+type Verifier interface {
+	Verify(h http.Header, body []byte) (customer.Delivery, error)
+}
+
+// Config is what a Worker is made of. All fields but Policy are required.
+type Config struct {
+	Schedule string           // when promote runs: a cron expression or @every
+	Policy   auth0sync.Policy // which users are linkable
+	Holder   string           // this process's name in the lease row
+	Logger   *zap.Logger
+	Metrics  prometheus.Registerer
+}
+
+// Worker keeps customers in step with Auth0.
+type Worker struct {
+	store     Store
+	directory Directory
+	verifier  Verifier
+	policy    auth0sync.Policy
+	schedule  string
+	holder    string
+	log       *zap.Logger
+	metrics   metrics
+	wake      chan struct{}
+}
+
+// New returns a Worker that does nothing until Run or RunOnce is called. The
+// schedule is checked here: see CheckSchedule.
+func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
+	if err := CheckSchedule(c.Schedule); err != nil {
+		return nil, err
+	}
+	return &Worker{
+		store:     s,
+		directory: d,
+		verifier:  v,
+		policy:    c.Policy,
+		schedule:  c.Schedule,
+		holder:    c.Holder,
+		log:       c.Logger,
+		metrics:   newMetrics(c.Metrics),
+		wake:      make(chan struct{}, 1),
+	}, nil
+}
