@@ -179,7 +179,7 @@ func (p *pass) addHold(to *plan, l look, reason customer.Reason) {
 	p.hold(to, l, customer.Hold{
 		Reason: reason,
 		Misses: misses,
-		Next:   nextCheck(p.now, l.due.ID, reason, misses),
+		Next:   p.nextCheck(p.now, l.due.ID, reason, misses),
 		Asked:  l.asked,
 	})
 }
@@ -191,7 +191,7 @@ func (p *pass) addFailure(to *plan, l look) {
 	if p.tally.Note == "" {
 		p.tally.Note = l.err.Error()
 	}
-	next := nextCheck(p.now, l.due.ID, reason, l.due.Misses)
+	next := p.nextCheck(p.now, l.due.ID, reason, l.due.Misses)
 	if l.due.Lifecycle == customer.Active {
 		to.fills = append(to.fills, customer.Fill{
 			Customer: l.due.ID, AuthUserID: l.due.AuthUserID, Next: next, Misses: l.due.Misses, Due: l.due.At,
@@ -217,7 +217,7 @@ func (p *pass) addFill(to *plan, l look, world customer.World) {
 		fill.Email = auth0sync.FillFrom(l.found[0], world)
 	}
 	if fill.Email.Key == "" {
-		fill.Next = p.now.Add(spread(l.due.ID, backoff(fill.Misses)))
+		fill.Next = p.now.Add(spread(l.due.ID, doubled(p.backoff, fill.Misses)))
 	}
 	to.fills = append(to.fills, fill)
 	action := ActionFill

@@ -19,22 +19,21 @@ const (
 // many looks in a row changed nothing. The interval doubles from 30 seconds to
 // 24 hours, so that an abandoned sign-up costs almost nothing. Reasons that no
 // look can change give the zero time: only an event brings those back.
-func nextCheck(now time.Time, id customer.ID, reason customer.Reason, misses int) time.Time {
+func (w *Worker) nextCheck(now time.Time, id customer.ID, reason customer.Reason, misses int) time.Time {
 	switch reason {
 	case customer.EmailMissing, customer.EmailUnmatchable:
 		return time.Time{}
 	case customer.Auth0Error:
 		return now.Add(spread(id, errorBackoff))
 	case customer.Auth0Budget:
-		return now.Add(firstBackoff)
+		return now.Add(w.backoff)
 	default:
-		return now.Add(spread(id, backoff(misses)))
+		return now.Add(spread(id, doubled(w.backoff, misses)))
 	}
 }
 
-// backoff is the interval after so many misses; the first miss gives 30 seconds.
-func backoff(misses int) time.Duration {
-	d := firstBackoff
+// doubled is the interval after so many misses, given that after the first.
+func doubled(d time.Duration, misses int) time.Duration {
 	for range misses - 1 {
 		if d *= 2; d >= lastBackoff {
 			return lastBackoff

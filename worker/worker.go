@@ -7,6 +7,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -70,13 +71,17 @@ type Verifier interface {
 	Verify(h http.Header, body []byte) (customer.Delivery, error)
 }
 
-// Config is what a Worker is made of. All fields but Policy are required.
+// Config is what a Worker is made of. All fields are required but Policy and
+// FirstBackoff.
 type Config struct {
-	Schedule string           // when promote runs: a cron expression or @every
-	Policy   auth0sync.Policy // which users are linkable
-	Holder   string           // this process's name in the lease row
-	Logger   *zap.Logger
-	Metrics  prometheus.Registerer
+	Schedule string // when promote runs: a cron expression or @every; see CheckSchedule
+	// FirstBackoff is how soon a customer is looked up again after the first miss;
+	// 0 means 30 seconds. It doubles with each.
+	FirstBackoff time.Duration
+	Policy       auth0sync.Policy // which users are linkable
+	Holder       string           // this process's name in the lease row
+	Logger       *zap.Logger
+	Metrics      prometheus.Registerer
 }
 
 // Worker keeps customers in step with Auth0.
@@ -86,16 +91,16 @@ type Worker struct {
 	verifier  Verifier
 	policy    auth0sync.Policy
 	schedule  string
+	backoff   time.Duration
 	holder    string
 	log       *zap.Logger
 	metrics   metrics
 	wake      chan struct{}
 }
 
-// New returns a Worker that does nothing until Run or RunOnce is called. The
-// schedule is checked here: see CheckSchedule.
+// New returns a Worker that does nothing until Run or RunOnce is called.
 func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
-	if err := CheckSchedule(c.Schedule); err != nil {
+	if _, err := parseSchedule(c.Schedule); err != nil {
 		return nil, err
 	}
 	return &Worker{
@@ -104,6 +109,7 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 		verifier:  v,
 		policy:    c.Policy,
 		schedule:  c.Schedule,
+		backoff:   cmp.Or(c.FirstBackoff, firstBackoff),
 		holder:    c.Holder,
 		log:       c.Logger,
 		metrics:   newMetrics(c.Metrics),

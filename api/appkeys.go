@@ -1,0 +1,89 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// appKeys knows the app keys that are valid (R17). It keeps the whole set in
+// memory: there are few, and guessing must not cost a query each.
+type appKeys struct {
+	load   func(context.Context) (map[[sha256.Size]byte]string, error)
+	now    func() time.Time
+	flight singleflight.Group
+
+	mu     sync.RWMutex
+	keys   map[[sha256.Size]byte]string // hash → id
+	loaded time.Time
+}
+
+const (
+	appKeyLength = 32
+	// appKeysFor is how long a revoked key may still work here.
+	appKeysFor = 10 * time.Second
+	// appKeysAgain is how soon an unknown key may cause a reload: a new key works
+	// at once, and guesses cost one query a second.
+	appKeysAgain = time.Second
+)
+
+func newAppKeys(load func(context.Context) (map[[sha256.Size]byte]string, error), now func() time.Time) *appKeys {
+	return &appKeys{load: load, now: now}
+}
+
+// id returns the id of the key in the ahiko-app-id headers.
+func (a *appKeys) id(ctx context.Context, headers []string) (string, error) {
+	switch {
+	case len(headers) == 0:
+		return "", fail("app_id_missing").about("ahiko-app-id")
+	case len(headers) > 1 || len(headers[0]) != appKeyLength || strings.ContainsFunc(headers[0], notAlphanumeric):
+		return "", fail("app_id_malformed").about("ahiko-app-id")
+	}
+	hash := sha256.Sum256([]byte(headers[0]))
+	a.mu.RLock()
+	id, known, age := a.keys[hash], a.keys[hash] != "", a.now().Sub(a.loaded)
+	a.mu.RUnlock()
+	if known && age < appKeysFor || !known && age < appKeysAgain {
+		return found(id)
+	}
+	keys, err := a.reload(ctx)
+	if err != nil {
+		return "", err
+	}
+	return found(keys[hash])
+}
+
+func found(id string) (string, error) {
+	if id == "" {
+		return "", fail("app_id_unknown").about("ahiko-app-id")
+	}
+	return id, nil
+}
+
+func (a *appKeys) reload(ctx context.Context) (map[[sha256.Size]byte]string, error) {
+	keys, err, _ := a.flight.Do("", func() (any, error) {
+		// Not by the first caller's deadline alone: others wait for it too.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestWithin)
+		defer cancel()
+		keys, err := a.load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.keys, a.loaded = keys, a.now()
+		return keys, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return keys.(map[[sha256.Size]byte]string), nil //nolint:forcetypeassert // set above
+}
+
+func notAlphanumeric(r rune) bool {
+	return !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
+}

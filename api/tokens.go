@@ -1,0 +1,227 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// tokens verifies access tokens.
+type tokens struct {
+	keys       *jwks
+	parser     *jwt.Parser
+	emailClaim string
+	now        func() time.Time
+
+	mu       sync.Mutex
+	verified map[[sha256.Size]byte]verified
+}
+
+// verified is a token that was checked lately: its signature costs as much as
+// the query it is for.
+type verified struct {
+	principal principal
+	until     time.Time
+}
+
+const (
+	longestToken = 8 << 10 // bytes
+	mostVerified = 10_000  // tokens
+	verifiedFor  = time.Minute
+	clockSkew    = 10 * time.Second
+)
+
+func newTokens(ctx context.Context, c Config) (*tokens, error) {
+	if c.Audience == "" || !strings.HasSuffix(c.Issuer, "/") {
+		return nil, errors.New("api: an audience, and an issuer that ends in /, are required")
+	}
+	return &tokens{
+		keys: newJWKS(ctx, c.Issuer+".well-known/jwks.json", c.HTTPClient, c.Logger),
+		parser: jwt.NewParser(
+			jwt.WithValidMethods([]string{"RS256"}), // Auth0's default, and the only one of an API's tokens here
+			jwt.WithIssuer(c.Issuer),
+			jwt.WithAudience(c.Audience),
+			jwt.WithExpirationRequired(),
+			jwt.WithIssuedAt(),
+			jwt.WithLeeway(clockSkew),
+			jwt.WithTimeFunc(c.Now),
+			jwt.WithStrictDecoding(),
+		),
+		emailClaim: c.EmailClaim,
+		now:        c.Now,
+		verified:   map[[sha256.Size]byte]verified{},
+	}, nil
+}
+
+func (t *tokens) ready() error {
+	if t.keys.loaded() == nil {
+		return errNoKeys
+	}
+	return nil
+}
+
+// principal returns who a token stands for.
+func (t *tokens) principal(ctx context.Context, text string) (principal, error) {
+	if len(text) > longestToken {
+		return principal{}, fail("token_invalid").because(errors.New("longer than 8 KiB"))
+	}
+	hash := sha256.Sum256([]byte(text))
+	if p, ok := t.remembered(hash); ok {
+		return p, nil
+	}
+	claims := jwt.MapClaims{}
+	token, err := t.parser.ParseWithClaims(text, claims, t.keys.key(ctx))
+	if err != nil {
+		return principal{}, tokenFailure(err)
+	}
+	if _, ok := token.Header["crit"]; ok { // RFC 7515 section 4.1.11: what is not understood must be refused
+		return principal{}, fail("token_invalid").because(errors.New("has a crit header"))
+	}
+	p, err := t.read(claims)
+	if err != nil {
+		return principal{}, fail("token_invalid").because(err)
+	}
+	p.token = text
+	t.remember(hash, p)
+	return p, nil
+}
+
+func (t *tokens) remembered(hash [sha256.Size]byte) (principal, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v, ok := t.verified[hash]
+	return v.principal, ok && t.now().Before(v.until)
+}
+
+func (t *tokens) remember(hash [sha256.Size]byte, p principal) {
+	now := t.now()
+	until := now.Add(verifiedFor)
+	if p.expires.Before(until) {
+		until = p.expires
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.verified) >= mostVerified {
+		clear(t.verified) // rare, and costs each bearer one verification
+	}
+	t.verified[hash] = verified{p, until}
+}
+
+func tokenFailure(err error) error {
+	switch {
+	case errors.Is(err, errNoKeys):
+		return fail("auth_unavailable").because(err)
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return fail("token_expired").because(err)
+	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return fail("token_audience").because(err)
+	}
+	return fail("token_invalid").because(err)
+}
+
+// principal is who makes a request.
+type principal struct {
+	subject     string // sub
+	machine     bool   // an application, not a person
+	permissions []string
+	claim       customer.Claim // of a person: what the token says of the e-mail address; zero Email: nothing
+	rawEmail    string         // the e-mail claim as it stands, valid or not
+	expires     time.Time
+	token       string // for /userinfo
+	appKey      string // id of the app key the request came with
+}
+
+// may reports whether the principal has a permission (R2).
+func (p principal) may(permission string) bool { return slices.Contains(p.permissions, permission) }
+
+// name is how the principal is written into created_by and history.
+func (p principal) name() string {
+	if p.machine {
+		return "app:" + p.appKey
+	}
+	return "sub:" + p.subject
+}
+
+// read takes from verified claims what we go by.
+func (t *tokens) read(claims jwt.MapClaims) (principal, error) {
+	subject, err := claims.GetSubject()
+	if err != nil || !isText(subject) || subject == "" {
+		return principal{}, errors.New("sub is missing or not a text")
+	}
+	for _, claim := range []string{"nonce", "at_hash", "c_hash", "s_hash"} { // OpenID Connect Core: only ID tokens have these
+		if _, ok := claims[claim]; ok {
+			return principal{}, errors.New("is an ID token")
+		}
+	}
+	p := principal{
+		subject:     subject,
+		machine:     claims["gty"] == "client-credentials" || strings.HasSuffix(subject, "@clients"),
+		permissions: permissions(claims),
+	}
+	expires, err := claims.GetExpirationTime()
+	if err != nil || expires == nil {
+		return principal{}, errors.New("exp is missing")
+	}
+	p.expires = expires.Time
+	if p.machine {
+		return p, nil
+	}
+	if _, err := customer.ParseAuthUserID(subject); err != nil {
+		return principal{}, fmt.Errorf("sub of a user: %w", err)
+	}
+	issued, err := claims.GetIssuedAt()
+	if err != nil || issued == nil {
+		return principal{}, errors.New("iat is missing")
+	}
+	p.claim = customer.Claim{AuthUserID: subject, IssuedAt: issued.UTC()}
+	return p, t.readEmail(claims, &p)
+}
+
+// readEmail takes the e-mail claim. Only a text is an address, and only JSON
+// true makes it a verified one.
+func (t *tokens) readEmail(claims jwt.MapClaims, p *principal) error {
+	address, ok := claims[t.emailClaim].(string)
+	if !ok {
+		return nil
+	}
+	if !isText(address) {
+		return errors.New("e-mail claim is not a text")
+	}
+	p.rawEmail = address
+	if email, err := customer.ParseEmail(address); err == nil {
+		p.claim.Email = email
+		p.claim.Verified = claims[t.emailClaim+"_verified"] == true
+	}
+	return nil
+}
+
+func permissions(claims jwt.MapClaims) []string {
+	var all []string
+	if list, ok := claims["permissions"].([]any); ok {
+		for _, one := range list {
+			if text, ok := one.(string); ok {
+				all = append(all, text)
+			}
+		}
+	}
+	if scope, ok := claims["scope"].(string); ok {
+		all = append(all, strings.Fields(scope)...)
+	}
+	return all
+}
+
+// isText reports whether the database can hold s and a log line show it.
+func isText(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
+}

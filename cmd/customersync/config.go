@@ -1,0 +1,252 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/worker"
+)
+
+// config is what the settings come to, checked.
+type config struct {
+	databaseURL string // "": embedded
+	dataDir     string
+	pgBouncer   bool
+	listen      string
+	opsListen   string
+
+	domain       string
+	baseURL      string
+	clientID     string
+	clientSecret string
+	audience     string
+	share        float64
+
+	actionSecrets []string
+	streamTokens  []string
+
+	schedule     string
+	firstBackoff time.Duration // 0: the worker's own; the demo hurries
+	policy       auth0sync.Policy
+	emailClaim   string
+	logLevel     zapcore.Level
+}
+
+// issuer is the iss of access tokens, with its slash.
+func (c config) issuer() string {
+	if c.baseURL != "" {
+		return c.baseURL + "/"
+	}
+	return "https://" + c.domain + "/"
+}
+
+// needs says which settings a verb cannot do without.
+type needs int
+
+const (
+	needsDatabase needs = iota // the database alone
+	needsAuth0                 // and to ask Auth0
+	needsAll                   // and to serve the API
+)
+
+// config checks the settings. All faults are named at once, each with its key,
+// where the value came from and what was expected; they are usage errors.
+func (s settings) config(getenv func(string) string, n needs) (config, error) {
+	loaded, err := s.load(getenv)
+	f := faults{loaded: loaded}
+	if err != nil {
+		f.errs = append(f.errs, err)
+	}
+	c := config{
+		databaseURL:   f.text("database_url"),
+		dataDir:       f.text("data_dir"),
+		pgBouncer:     f.yes("pgbouncer"),
+		listen:        f.address("listen"),
+		opsListen:     f.address("ops_listen"),
+		domain:        f.domain("auth0_domain"),
+		baseURL:       f.loopbackURL("auth0_base_url"),
+		clientID:      f.text("auth0_client_id"),
+		clientSecret:  f.text("auth0_client_secret"),
+		audience:      f.text("auth0_audience"),
+		share:         f.fraction("auth0_share"),
+		actionSecrets: f.list("action_secrets"),
+		streamTokens:  f.list("event_stream_tokens"),
+		schedule:      f.schedule("promote_schedule"),
+		emailClaim:    f.text("email_claim"),
+		logLevel:      f.level("log_level"),
+		policy: auth0sync.Policy{
+			TrustedProviders:   f.list("trusted_providers"),
+			ConnectionPriority: f.list("connection_priority"),
+		},
+	}
+	f.secrets(c)
+	if n >= needsAuth0 {
+		if c.domain == "" && c.baseURL == "" && f.text("auth0_domain")+f.text("auth0_base_url") == "" {
+			f.add("auth0_domain", "your tenant, such as acme.eu.auth0.com (or auth0_base_url for a simulator)")
+		}
+		f.required("auth0_client_id", "the id of a machine-to-machine application with read:users")
+		f.required("auth0_client_secret", "that application's secret")
+	}
+	if n >= needsAll {
+		f.required("auth0_audience", "the identifier of this API in access tokens")
+	}
+	if c.databaseURL == "" && c.dataDir == "" {
+		if c.dataDir, err = defaultDataDir(); err != nil {
+			f.errs = append(f.errs, err)
+		}
+	}
+	if err := errors.Join(f.errs...); err != nil {
+		return config{}, usageError{fmt.Errorf("configuration:\n%w", err)}
+	}
+	return c, nil
+}
+
+// defaultDataDir is where the embedded database lives unless told otherwise. As
+// root it must be a place that Postgres' own user can reach.
+func defaultDataDir() (string, error) {
+	if os.Getuid() == 0 {
+		return "/var/lib/customersync", nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("data_dir: no home directory to keep the database in: expected CUSTOMERSYNC_DATA_DIR: %w", err)
+	}
+	return filepath.Join(home, ".local", "share", "customersync"), nil
+}
+
+// faults reads settings and gathers what is wrong with them.
+type faults struct {
+	loaded map[string]setting
+	errs   []error
+}
+
+// add notes a fault. A secret's value is not repeated.
+func (f *faults) add(key, expected string) {
+	s := f.loaded[key]
+	value := strconv.Quote(s.value)
+	if s.secret {
+		value = "the value"
+	}
+	what := fmt.Sprintf("%s from %s", value, s.source)
+	if s.value == "" {
+		what = "not set"
+	}
+	f.errs = append(f.errs, fmt.Errorf("  %s (%s): %s: expected %s", s.env, key, what, expected))
+}
+
+func (f *faults) text(key string) string { return strings.TrimSpace(f.loaded[key].value) }
+
+func (f *faults) required(key, expected string) {
+	if f.text(key) == "" {
+		f.add(key, expected)
+	}
+}
+
+func (f *faults) list(key string) []string {
+	var all []string
+	for one := range strings.SplitSeq(f.text(key), ",") {
+		if one = strings.TrimSpace(one); one != "" {
+			all = append(all, one)
+		}
+	}
+	return all
+}
+
+func (f *faults) yes(key string) bool {
+	yes, err := strconv.ParseBool(f.text(key))
+	if err != nil {
+		f.add(key, "true or false")
+	}
+	return yes
+}
+
+func (f *faults) address(key string) string {
+	address := f.text(key)
+	_, port, err := net.SplitHostPort(address)
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
+		f.add(key, "an address and port, such as 127.0.0.1:8080 or :8080")
+	}
+	return address
+}
+
+func (f *faults) domain(key string) string {
+	domain := f.text(key)
+	if strings.ContainsAny(domain, "/: @?#") || domain != "" && !strings.Contains(domain, ".") {
+		f.add(key, "a host name without https:// and slashes, such as acme.eu.auth0.com")
+	}
+	return domain
+}
+
+// loopbackURL is a simulator's: nothing else may be spoken to without TLS.
+func (f *faults) loopbackURL(key string) string {
+	text := strings.TrimSuffix(f.text(key), "/")
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" || u.Path != "" || u.RawQuery != "" || u.User != nil || !isLoopback(u.Hostname()) {
+		f.add(key, "the URL of a simulator on this machine, such as http://127.0.0.1:4000; for a tenant set auth0_domain")
+	}
+	return text
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (f *faults) fraction(key string) float64 {
+	share, err := strconv.ParseFloat(f.text(key), 64)
+	if err != nil || !(share > 0 && share <= 1) {
+		f.add(key, "a number above 0 and at most 1")
+	}
+	return share
+}
+
+func (f *faults) schedule(key string) string {
+	spec := f.text(key)
+	if err := worker.CheckSchedule(spec); err != nil {
+		f.add(key, fmt.Sprintf(`five cron fields or "@every 30s" (%v)`, err))
+	}
+	return spec
+}
+
+func (f *faults) level(key string) zapcore.Level {
+	level, err := zapcore.ParseLevel(f.text(key))
+	if err != nil || level < zapcore.DebugLevel || level > zapcore.ErrorLevel {
+		f.add(key, "debug, info, warn or error")
+	}
+	return level
+}
+
+// secrets checks what deliveries are verified by.
+func (f *faults) secrets(c config) {
+	if _, err := auth0sync.NewVerifier(c.actionSecrets, nil, time.Now); err != nil {
+		f.add("action_secrets", fmt.Sprintf("secrets as customersync's Actions have them (%v)", err))
+	}
+	if _, err := auth0sync.NewVerifier(nil, c.streamTokens, time.Now); err != nil {
+		f.add("event_stream_tokens", fmt.Sprintf("long random tokens (%v)", err))
+	}
+}
+
+// zapWarn is the level of verbs that print their own outcome.
+const zapWarn = zapcore.WarnLevel
+
+// logger writes JSON lines to stderr.
+func (p process) logger(level zapcore.Level) *zap.Logger {
+	encoder := zap.NewProductionEncoderConfig()
+	encoder.TimeKey = "time"
+	encoder.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(encoder), zapcore.Lock(zapcore.AddSync(p.stderr)), level))
+}

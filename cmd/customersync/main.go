@@ -1,0 +1,111 @@
+// Command customersync keeps a company's customers in step with Auth0. See
+// README.md, or customersync --help.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes. Scripts rely on them.
+const (
+	exitOK      = 0
+	exitFailed  = 1
+	exitUsage   = 2 // wrong command line or configuration: nothing was started
+	exitPartial = 3 // sync: some customers could not be looked at
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { // a second signal ends the program at once
+		<-ctx.Done()
+		stop()
+	}()
+	p := process{getenv: os.Getenv, stdout: os.Stdout, stderr: os.Stderr}
+	os.Exit(p.exitCode(p.run(ctx, os.Args[1:])))
+}
+
+// process is what a verb has of the world around it.
+type process struct {
+	getenv func(string) string
+	stdout io.Writer
+	stderr io.Writer
+	ready  func(addresses) // called once a daemon serves; may be nil
+}
+
+// cli is the command line.
+type cli struct {
+	Settings settings `embed:""`
+
+	Serve  serveCmd  `cmd:"" help:"Run the daemon: API, webhook target and worker."`
+	Sync   syncCmd   `cmd:"" help:"Look once at every customer that is due, then end."`
+	Keys   keysCmd   `cmd:"" help:"Make, list and revoke app keys."`
+	Config configCmd `cmd:"" help:"List the settings."`
+	Demo   demoCmd   `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
+	Sim    simCmd    `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
+}
+
+const description = `Keeps the customers in your Postgres in step with the users in Auth0.
+
+Settings come from flags, then the environment, then the YAML file named by
+--config. "customersync config" lists them.
+
+Exit codes: 0 ok, 1 failed, 2 wrong command line or configuration, 3 partly done (sync).`
+
+// run parses the command line and runs its verb. It is what main calls, and tests.
+func (p process) run(ctx context.Context, args []string) error {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("customersync"),
+		kong.Description(description),
+		kong.Writers(p.stdout, p.stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(p),
+	)
+	if err != nil {
+		return err
+	}
+	verb, err := parser.Parse(args)
+	if exited >= 0 { // --help has been answered
+		return nil
+	}
+	if err != nil {
+		return usageError{fmt.Errorf("%w (try customersync --help)", err)}
+	}
+	return verb.Run(&c.Settings)
+}
+
+// usageError is an error of whoever called the program.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errPartial ends a sync that could not look at every customer.
+var errPartial = errors.New("partly done")
+
+// exitCode tells the user about err and says how to exit.
+func (p process) exitCode(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	_, _ = fmt.Fprintln(p.stderr, "customersync:", err) // nowhere left to report to
+	var usage usageError
+	switch {
+	case errors.As(err, &usage):
+		return exitUsage
+	case errors.Is(err, errPartial):
+		return exitPartial
+	}
+	return exitFailed
+}

@@ -1,0 +1,259 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+
+	"github.com/ahiko-io/customersync/api"
+	"github.com/ahiko-io/customersync/api/ops"
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/store"
+	"github.com/ahiko-io/customersync/store/pglocal"
+	"github.com/ahiko-io/customersync/worker"
+)
+
+// addresses are where a daemon listens.
+type addresses struct{ api, ops string }
+
+type serveCmd struct{}
+
+// Run is the daemon.
+func (serveCmd) Run(ctx context.Context, p process, s *settings) error {
+	c, err := s.config(p.getenv, needsAll)
+	if err != nil {
+		return err
+	}
+	log := p.logger(c.logLevel)
+	defer func() { _ = log.Sync() }() // stderr may be a terminal, which cannot
+	dsn, stop, err := database(ctx, c, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(p.serve(ctx, c, dsn, log), stop())
+}
+
+// database returns the URL of the database to use. Without a setting it starts
+// the embedded one; stop ends that.
+func database(ctx context.Context, c config, log *zap.Logger) (dsn string, stop func() error, err error) {
+	if c.databaseURL != "" {
+		return c.databaseURL, func() error { return nil }, nil
+	}
+	server, err := pglocal.Start(ctx, pglocal.Options{Dir: c.dataDir, Durable: true, Logger: log})
+	if err != nil {
+		return "", nil, fmt.Errorf("embedded database in %s: %w", c.dataDir, err)
+	}
+	log.Info("embedded database", zap.String("dir", c.dataDir))
+	return server.DSN(), server.Stop, nil
+}
+
+const (
+	// migrateAgain is how soon a database that could not be prepared is tried again.
+	migrateAgain = time.Second
+	// drainWithin is how long requests in flight may take after a signal.
+	drainWithin   = 15 * time.Second
+	headersWithin = 10 * time.Second
+	idleFor       = 2 * time.Minute
+)
+
+// serve runs the daemon over a database until ctx ends, then drains: no new
+// requests, those in flight and the run in hand come to their end or are rolled
+// back, the lease is released.
+func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logger) error {
+	d, err := assemble(ctx, c, dsn, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.store.Close() }() // everybody who used it has stopped
+
+	// Listening comes first: an address in use must not cost anyone a half start,
+	// and whoever connects early is told 503, not refused.
+	apiListener, err := listen(ctx, "CUSTOMERSYNC_LISTEN", c.listen)
+	if err != nil {
+		return err
+	}
+	opsListener, err := listen(ctx, "CUSTOMERSYNC_OPS_LISTEN", c.opsListen)
+	if err != nil {
+		return errors.Join(err, apiListener.Close())
+	}
+	apiServer, opsServer := httpServer(d.api, log), httpServer(d.ops, log)
+	failed := make(chan error, 2)
+	go func() { failed <- apiServer.Serve(apiListener) }()
+	go func() { failed <- opsServer.Serve(opsListener) }()
+
+	working, stopWork := context.WithCancel(ctx)
+	defer stopWork()
+	var work sync.WaitGroup
+	work.Go(func() { d.work(working, log) })
+
+	at := addresses{apiListener.Addr().String(), opsListener.Addr().String()}
+	log.Info("serving", zap.String("api", at.api), zap.String("ops", at.ops), zap.String("issuer", c.issuer()))
+	if p.ready != nil {
+		p.ready(at)
+	}
+	var serveErr error
+	select {
+	case <-ctx.Done():
+	case serveErr = <-failed:
+	}
+	log.Info("stopping")
+	stopWork()
+	err = drain(apiServer)
+	work.Wait()
+	return errors.Join(serveErr, err, opsServer.Close())
+}
+
+// daemon is the parts of the program, put together.
+type daemon struct {
+	store  *store.Store
+	worker *worker.Worker
+	api    http.Handler
+	ops    http.Handler
+}
+
+func assemble(ctx context.Context, c config, dsn string, log *zap.Logger) (*daemon, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s, w, err := syncer(c, dsn, registry, log)
+	if err != nil {
+		return nil, err
+	}
+	registry.MustRegister(pendingCollector{s, log})
+	server, err := api.New(ctx, api.Config{
+		Issuer: c.issuer(), Audience: c.audience, EmailClaim: c.emailClaim, Logger: log, Metrics: registry,
+	}, s, w, w)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	health := ops.New([]ops.Check{
+		{Name: "database", Do: s.Ready},
+		{Name: "signing_keys", Do: server.Ready},
+	}, registry)
+	return &daemon{s, w, server, health}, nil
+}
+
+// syncer puts together what looks customers up: store, directory, worker.
+func syncer(c config, dsn string, registry *prometheus.Registry, log *zap.Logger) (*store.Store, *worker.Worker, error) {
+	s, err := openStore(c, dsn, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
+		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: registry,
+	})
+	verifier, err := auth0sync.NewVerifier(c.actionSecrets, c.streamTokens, time.Now)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	w, err := worker.New(worker.Config{
+		Schedule: c.schedule, FirstBackoff: c.firstBackoff, Policy: c.policy, Holder: holder(), Logger: log, Metrics: registry,
+	}, s, directory, verifier)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, w, nil
+}
+
+func openStore(c config, dsn string, log *zap.Logger) (*store.Store, error) {
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: c.pgBouncer, Logger: log})
+	if err != nil {
+		return nil, usageError{fmt.Errorf("DATABASE_URL: %w", err)}
+	}
+	return s, nil
+}
+
+// holder names this process in the lease row.
+func holder() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return host + ":" + strconv.Itoa(os.Getpid())
+}
+
+// work prepares the database, however long that takes, then runs the worker.
+func (d *daemon) work(ctx context.Context, log *zap.Logger) {
+	for {
+		err := d.store.Migrate(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		log.Error("database not ready; trying again", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(migrateAgain):
+		}
+	}
+	if err := d.worker.Run(ctx); err != nil {
+		log.Error("worker", zap.Error(err))
+	}
+}
+
+func listen(ctx context.Context, setting, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: cannot listen: %w", setting, err)
+	}
+	return l, nil
+}
+
+func httpServer(h http.Handler, log *zap.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headersWithin,
+		ReadTimeout:       30 * time.Second, // a body of 1 MiB on a slow line
+		IdleTimeout:       idleFor,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          zap.NewStdLog(log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+	}
+}
+
+// drain lets requests in flight come to their end.
+func drain(s *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		return errors.Join(s.Close(), fmt.Errorf("some requests were cut off: %w", err))
+	}
+	return nil
+}
+
+// pendingCollector shows how many customers wait, by reason, at each scrape.
+type pendingCollector struct {
+	store *store.Store
+	log   *zap.Logger
+}
+
+var pendingDesc = prometheus.NewDesc("customersync_pending_customers", "Customers that are auth_pending, by reason.", []string{"reason"}, nil)
+
+// Describe implements prometheus.Collector.
+func (pendingCollector) Describe(out chan<- *prometheus.Desc) { out <- pendingDesc }
+
+// Collect implements prometheus.Collector. While the database is away the metric
+// is missing, not zero.
+func (c pendingCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	pending, err := c.store.Pending(ctx)
+	if err != nil {
+		c.log.Debug("count pending customers", zap.Error(err))
+		return
+	}
+	for reason, n := range pending {
+		out <- prometheus.MustNewConstMetric(pendingDesc, prometheus.GaugeValue, float64(n), string(reason))
+	}
+}
