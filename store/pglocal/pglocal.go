@@ -39,7 +39,7 @@ type Server struct {
 }
 
 const (
-	port     = 5432 // names the socket file; nothing listens on the network
+	port     = 5432 // names the socket file, and is what clients assume; nothing listens on the network
 	user     = "customersync"
 	database = "customersync"
 	// startWithin is how long a start may take, crash recovery included.
@@ -251,7 +251,7 @@ func (s *Server) DSN() string { return s.Database(database) }
 // Database is the URL of another database on this server.
 func (s *Server) Database(name string) string {
 	u := url.URL{Scheme: "postgres", User: url.User(user), Path: "/" + name}
-	u.RawQuery = url.Values{"host": {s.sockets}, "port": {strconv.Itoa(port)}, "sslmode": {"disable"}}.Encode()
+	u.RawQuery = url.Values{"host": {s.sockets}}.Encode() // nothing in it that a shell would take amiss
 	return u.String()
 }
 

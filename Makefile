@@ -1,0 +1,45 @@
+# customersync. "make help" lists what there is.
+GO ?= go
+GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME ?= 20s
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+.PHONY: demo
+demo: postgres build ## show the main job on a throw-away database and a simulated Auth0
+	@bin/customersync demo
+
+.PHONY: test
+test: postgres node ## run all tests, on a real Postgres
+	$(GO) test -race -shuffle=on -timeout 15m ./...
+
+.PHONY: build
+build: ## build bin/customersync
+	$(GO) build -trimpath -o bin/customersync ./cmd/customersync
+
+.PHONY: check
+check: ## format, vet, lint, import rules, module files
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) mod verify
+	$(GO) mod tidy -diff
+	.ci/imports
+	$(GOLANGCI) run ./...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: docs
+docs: build ## write the generated parts of the README
+	.ci/docs
+
+.PHONY: postgres
+postgres: ## see that a Postgres server is installed
+	@.ci/install initdb postgresql postgresql@17
+
+.PHONY: node
+node: ## see that Node.js is installed: one test runs the Auth0 Actions in it
+	@.ci/install node nodejs node
