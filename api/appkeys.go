@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 )
 
 // appKeys knows the app keys that are valid (R17). It keeps the whole set in
@@ -16,6 +17,7 @@ type appKeys struct {
 	load   func(context.Context) (map[[sha256.Size]byte]string, error)
 	now    func() time.Time
 	flight singleflight.Group
+	again  *rate.Limiter // of reloads for unknown keys
 
 	mu     sync.RWMutex
 	keys   map[[sha256.Size]byte]string // hash → id
@@ -26,13 +28,13 @@ const (
 	appKeyLength = 32
 	// appKeysFor is how long a revoked key may still work here.
 	appKeysFor = 10 * time.Second
-	// appKeysAgain is how soon an unknown key may cause a reload: a new key works
-	// at once, and guesses cost one query a second.
-	appKeysAgain = time.Second
+	// Unknown keys may cause this many reloads at once and one a second after: a
+	// new key works at once, and guesses cost a query a second.
+	appKeysBurst = 10
 )
 
 func newAppKeys(load func(context.Context) (map[[sha256.Size]byte]string, error), now func() time.Time) *appKeys {
-	return &appKeys{load: load, now: now}
+	return &appKeys{load: load, now: now, again: rate.NewLimiter(rate.Every(time.Second), appKeysBurst)}
 }
 
 // id returns the id of the key in the ahiko-app-id headers.
@@ -47,7 +49,7 @@ func (a *appKeys) id(ctx context.Context, headers []string) (string, error) {
 	a.mu.RLock()
 	id, known, age := a.keys[hash], a.keys[hash] != "", a.now().Sub(a.loaded)
 	a.mu.RUnlock()
-	if known && age < appKeysFor || !known && age < appKeysAgain {
+	if age < appKeysFor && (known || !a.again.Allow()) {
 		return found(id)
 	}
 	keys, err := a.reload(ctx)

@@ -17,7 +17,6 @@ import (
 	"github.com/lib/pq"
 	"github.com/pressly/goose/v3"
 	"go.uber.org/zap"
-
 )
 
 // Options say which database to use, and how.
