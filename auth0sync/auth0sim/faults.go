@@ -1,9 +1,14 @@
 package auth0sim
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -21,6 +26,7 @@ type Fault struct {
 	Endpoint    string   `json:"endpoint,omitempty"`     // such as "GET /api/v2/users/{id}"; "": the whole Management API
 	Times       int      `json:"times,omitempty"`        // how often; 0: until the faults are changed
 	Every       int      `json:"every,omitempty"`        // only each so-many-th call
+	Probability float64  `json:"probability,omitempty"`  // only so often, above 0 and below 1; the same calls each time
 	Status      int      `json:"status,omitempty"`       // answer this instead
 	Body        string   `json:"body,omitempty"`         // with this; default Auth0's error body
 	ContentType string   `json:"content_type,omitempty"` // default application/json
@@ -28,8 +34,9 @@ type Fault struct {
 	RetryAfter  string   `json:"retry_after,omitempty"`  // header
 	Delay       Duration `json:"delay,omitempty"`        // before the answer
 	CutAfter    int      `json:"cut_after,omitempty"`    // bytes of the true answer, then the connection breaks
+	Huge        int      `json:"huge,omitempty"`         // an answer of so many bytes: a list with nothing but spaces in it
 
-	seen int
+	seen, struck int
 }
 
 // Duration is a time.Duration that JSON writes like 1m30s.
@@ -52,12 +59,28 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 // MarshalJSON implements json.Marshaler.
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
 
-// SetFaults replaces the tenant's faults.
+func newDice() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) } //nolint:gosec // the same each time is wanted
+
+// SetFaults replaces the tenant's faults. It panics on an endpoint that does not
+// exist: a test with a fault that never strikes would pass.
 func (t *Tenant) SetFaults(f Faults) {
+	if err := f.check(); err != nil {
+		panic(err)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.faults = f
-	t.faults.Requests = append([]Fault(nil), f.Requests...)
+	t.faults, t.dice = f, newDice()
+	t.faults.Requests = slices.Clone(f.Requests)
+}
+
+func (f Faults) check() error {
+	for _, fault := range f.Requests {
+		known := func(r route) bool { return r.pattern == fault.Endpoint }
+		if fault.Endpoint != "" && !slices.ContainsFunc(endpoints(), known) {
+			return fmt.Errorf("fault: there is no endpoint %q", fault.Endpoint)
+		}
+	}
+	return nil
 }
 
 // count counts a request and picks the fault that strikes it, if any.
@@ -67,23 +90,31 @@ func (t *Tenant) count(r route) *Fault {
 	t.calls[r.pattern]++
 	for i := range t.faults.Requests {
 		f := &t.faults.Requests[i]
-		if f.Endpoint != r.pattern && (f.Endpoint != "" || r.scope == "") {
-			continue
+		if f.Endpoint == r.pattern || f.Endpoint == "" && r.scope != "" {
+			if f.strikes(t.dice) {
+				struck := *f
+				return &struck
+			}
 		}
-		f.seen++
-		if f.Every > 1 && f.seen%f.Every != 0 || f.Times > 0 && f.seen > f.Times {
-			continue
-		}
-		struck := *f
-		return &struck
 	}
 	if t.o.Rude && r.scope != "" {
 		t.apiCalls++
-		if t.apiCalls%11 == 0 {
-			return &Fault{Status: []int{http.StatusTooManyRequests, http.StatusInternalServerError, http.StatusServiceUnavailable}[t.apiCalls/11%3]}
-		}
+		return rudeness(t.apiCalls)
 	}
 	return nil
+}
+
+// strikes decides about one more call of the fault's endpoint.
+func (f *Fault) strikes(dice *rand.Rand) bool {
+	f.seen++
+	switch {
+	case f.Every > 1 && f.seen%f.Every != 0, f.Times > 0 && f.struck >= f.Times:
+		return false
+	case f.Probability > 0 && dice.Float64() >= f.Probability:
+		return false
+	}
+	f.struck++
+	return true
 }
 
 // dress wraps the writer of a request whose answer is to be cut; done breaks the
@@ -95,17 +126,13 @@ func (f *Fault) dress(w http.ResponseWriter) (http.ResponseWriter, func()) {
 	return &cutter{ResponseWriter: w, left: f.CutAfter}, func() { panic(http.ErrAbortHandler) }
 }
 
-// answer gives the wrong answer; false lets the true one follow.
-func (f *Fault) answer(w http.ResponseWriter, r *http.Request) bool {
+// strike gives the wrong answer; false lets the true one follow.
+func (t *Tenant) strike(f *Fault, w http.ResponseWriter, r *http.Request) bool {
 	if f == nil {
 		return false
 	}
-	if f.Delay > 0 {
-		select {
-		case <-r.Context().Done():
-			return true
-		case <-time.After(time.Duration(f.Delay)):
-		}
+	if f.Delay > 0 && waitReally(r.Context(), time.Duration(f.Delay)) != nil {
+		return true
 	}
 	if f.RetryAfter != "" {
 		w.Header().Set("Retry-After", f.RetryAfter)
@@ -114,21 +141,34 @@ func (f *Fault) answer(w http.ResponseWriter, r *http.Request) bool {
 	case f.Location != "":
 		http.Redirect(w, r, f.Location, http.StatusFound)
 	case f.Status == http.StatusTooManyRequests && f.Body == "":
-		tooMany(w, global)
-	case f.Status != 0 && f.Body == "":
+		t.spent(w)
+	case f.Huge > 0:
+		f.huge(w)
+	case f.Body != "":
+		f.verbatim(w)
+	case f.Status != 0:
 		apiError(w, f.Status, http.StatusText(f.Status), http.StatusText(f.Status), "")
-	case f.Status != 0 || f.Body != "":
-		contentType := f.ContentType
-		if contentType == "" {
-			contentType = "application/json; charset=utf-8"
-		}
-		w.Header().Set("Content-Type", contentType)
-		w.WriteHeader(max(f.Status, http.StatusOK))
-		_, _ = w.Write([]byte(f.Body)) // the client is gone
 	default:
 		return false
 	}
 	return true
+}
+
+func (f *Fault) verbatim(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", cmp.Or(f.ContentType, "application/json; charset=utf-8"))
+	w.WriteHeader(cmp.Or(f.Status, http.StatusOK))
+	_, _ = io.WriteString(w, f.Body) // the client is gone
+}
+
+func (f *Fault) huge(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(cmp.Or(f.Status, http.StatusOK))
+	blank := bytes.Repeat([]byte(" "), 1<<16)
+	_, err := io.WriteString(w, "[")
+	for left := f.Huge - 2; left > 0 && err == nil; left -= len(blank) {
+		_, err = w.Write(blank[:min(left, len(blank))])
+	}
+	_, _ = io.WriteString(w, "]") // the client is gone
 }
 
 // cutter passes on so many bytes and swallows the rest.

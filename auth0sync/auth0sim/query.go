@@ -1,311 +1,187 @@
 package auth0sim
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // query is a parsed search: the part of Auth0's Lucene dialect that looks for
-// users by field. https://auth0.com/docs/manage-users/user-search/user-search-query-syntax
+// users by field. What it does not know it refuses, rather than find the wrong
+// users.
+// https://auth0.com/docs/manage-users/user-search/user-search-query-syntax
 type query interface {
-	matches(u User) bool
+	matches(u *User) bool
 	// emails lists the addresses, in lower case, one of which every match has;
 	// ok is false if there is no such list.
 	emails() (list []string, ok bool)
+	// terms counts the values looked for.
+	terms() int
 }
 
 type (
-	all   struct{}
-	both  struct{ left, right query }
-	any2  struct{ left, right query }
-	not   struct{ of query }
-	equal struct{ field, value string }
-	span  struct {
-		field              string
-		from, to           string // "*" is open
-		withFrom, withTill bool
+	everyone struct{}
+	and      struct{ left, right query }
+	or       struct{ left, right query }
+	not      struct{ of query }
+	exists   struct{ field string }
+	equal    struct {
+		field, value string
+		glob         bool // * stands for any text
+	}
+	// span is a range of times, from inclusive, till exclusive; zero is open.
+	span struct {
+		field      string
+		from, till time.Time
 	}
 )
 
-func (all) matches(User) bool         { return true }
-func (q both) matches(u User) bool    { return q.left.matches(u) && q.right.matches(u) }
-func (q any2) matches(u User) bool    { return q.left.matches(u) || q.right.matches(u) }
-func (q not) matches(u User) bool     { return !q.of.matches(u) }
-func (all) emails() ([]string, bool)  { return nil, false }
-func (not) emails() ([]string, bool)  { return nil, false }
-func (span) emails() ([]string, bool) { return nil, false }
-func (q equal) emails() ([]string, bool) {
-	return []string{strings.ToLower(q.value)}, q.field == "email" && !strings.ContainsAny(q.value, "*?")
+func (everyone) matches(*User) bool { return true }
+func (q and) matches(u *User) bool  { return q.left.matches(u) && q.right.matches(u) }
+func (q or) matches(u *User) bool   { return q.left.matches(u) || q.right.matches(u) }
+func (q not) matches(u *User) bool  { return !q.of.matches(u) }
+func (q exists) matches(u *User) bool {
+	return len(fieldValues(u, q.field)) > 0
 }
 
-func (q both) emails() ([]string, bool) {
+func (everyone) terms() int { return 0 }
+func (q and) terms() int    { return q.left.terms() + q.right.terms() }
+func (q or) terms() int     { return q.left.terms() + q.right.terms() }
+func (q not) terms() int    { return q.of.terms() }
+func (exists) terms() int   { return 1 }
+func (equal) terms() int    { return 1 }
+func (span) terms() int     { return 1 }
+
+func (everyone) emails() ([]string, bool) { return nil, false }
+func (not) emails() ([]string, bool)      { return nil, false }
+func (exists) emails() ([]string, bool)   { return nil, false }
+func (span) emails() ([]string, bool)     { return nil, false }
+func (q equal) emails() ([]string, bool) {
+	return []string{strings.ToLower(q.value)}, q.field == "email" && !q.glob
+}
+
+func (q and) emails() ([]string, bool) {
 	if list, ok := q.left.emails(); ok {
 		return list, true
 	}
 	return q.right.emails()
 }
 
-func (q any2) emails() ([]string, bool) {
+func (q or) emails() ([]string, bool) {
 	left, ok := q.left.emails()
 	right, ok2 := q.right.emails()
 	return append(left, right...), ok && ok2
 }
 
-// foldsCase lists the fields that search compares without regard to case.
-var foldsCase = []string{"email", "name", "given_name", "family_name", "nickname"}
+// foldsCase says whether search compares a field without regard to case.
+func foldsCase(field string) bool {
+	return slices.Contains([]string{"email", "email.domain", "name", "given_name", "family_name", "nickname"}, field)
+}
 
-func (q equal) matches(u User) bool {
+func (q equal) matches(u *User) bool {
 	return slices.ContainsFunc(fieldValues(u, q.field), func(v string) bool {
-		if slices.Contains(foldsCase, q.field) {
-			return wildcard(strings.ToLower(q.value), strings.ToLower(v))
+		want := q.value
+		if foldsCase(q.field) {
+			want, v = strings.ToLower(want), strings.ToLower(v)
 		}
-		return wildcard(q.value, v)
+		return want == v || q.glob && glob(want, v)
 	})
 }
 
-func wildcard(pattern, v string) bool {
-	if prefix, ok := strings.CutSuffix(pattern, "*"); ok {
-		return strings.HasPrefix(v, prefix)
+// glob matches a pattern in which * stands for any text.
+func glob(pattern, v string) bool {
+	parts := strings.Split(pattern, "*")
+	last := len(parts) - 1
+	if !strings.HasPrefix(v, parts[0]) {
+		return false
 	}
-	return pattern == v
-}
-
-func (q span) matches(u User) bool {
-	return slices.ContainsFunc(fieldValues(u, q.field), func(v string) bool {
-		at, err := time.Parse(time.RFC3339, v)
-		if err != nil {
+	v = v[len(parts[0]):]
+	for _, part := range parts[1:last] {
+		_, after, found := strings.Cut(v, part)
+		if !found {
 			return false
 		}
-		from, till := bound(q.from), bound(q.to)
-		return (q.from == "*" || at.After(from) || q.withFrom && at.Equal(from)) &&
-			(q.to == "*" || at.Before(till) || q.withTill && at.Equal(till))
-	})
-}
-
-// bound reads a date or a time; parse has checked it.
-func bound(s string) time.Time {
-	for _, layout := range []string{time.RFC3339, "2006-01-02"} {
-		if at, err := time.Parse(layout, s); err == nil {
-			return at
-		}
+		v = after
 	}
-	return time.Time{}
+	return strings.HasSuffix(v, parts[last])
 }
 
-func fieldValues(u User, field string) []string {
+func (q span) matches(u *User) bool {
+	at, _ := timeField(u, q.field) // parse has checked the field
+	return !at.IsZero() && !at.Before(q.from) && (q.till.IsZero() || at.Before(q.till))
+}
+
+// timeField is a field that holds a time; ok is false for other fields.
+func timeField(u *User, field string) (at time.Time, ok bool) {
 	switch field {
-	case "email":
-		return []string{u.Email}
-	case "email.domain":
-		_, domain, _ := strings.Cut(u.Email, "@")
-		return []string{domain}
-	case "user_id":
-		return []string{u.ID}
-	case "username":
-		return []string{u.Username}
-	case "name":
-		return []string{u.Name}
-	case "nickname":
-		return []string{u.Nickname}
-	case "given_name":
-		return []string{u.GivenName}
-	case "family_name":
-		return []string{u.FamilyName}
-	case "email_verified":
-		return []string{fmt.Sprint(u.EmailVerified)}
-	case "blocked":
-		return []string{fmt.Sprint(u.Blocked)}
 	case "created_at":
-		return []string{stamp(u.CreatedAt)}
+		return u.CreatedAt, true
 	case "updated_at":
-		return []string{stamp(u.UpdatedAt)}
-	case "app_metadata.customer_id":
-		return []string{fmt.Sprint(u.AppMetadata["customer_id"])}
-	case "identities.user_id", "identities.connection", "identities.provider":
-		var values []string
+		return u.UpdatedAt, true
+	case "last_login":
+		return u.LastLogin, true
+	}
+	return time.Time{}, false
+}
+
+// fieldValues are the values that search has of a field: none if the user does
+// not have it.
+func fieldValues(u *User, field string) []string {
+	if at, ok := timeField(u, field); ok {
+		return when(!at.IsZero(), stamp(at))
+	}
+	if of, path, ok := strings.Cut(field, "."); ok {
+		return nested(u, of, path)
+	}
+	switch field {
+	case "email_verified":
+		return when(u.Email != "", fmt.Sprint(u.EmailVerified))
+	case "blocked":
+		return when(u.Blocked || u.showsBlocked, fmt.Sprint(u.Blocked))
+	case "logins_count":
+		return when(u.Logins > 0, fmt.Sprint(u.Logins))
+	}
+	text := map[string]string{
+		"user_id": u.ID, "email": u.Email, "username": u.Username, "name": u.Name, "nickname": u.Nickname,
+		"given_name": u.GivenName, "family_name": u.FamilyName,
+	}[field]
+	return when(text != "", text)
+}
+
+func when(has bool, value string) []string {
+	if has {
+		return []string{value}
+	}
+	return nil
+}
+
+// nested are the values of a field with a dot.
+func nested(u *User, of, path string) []string {
+	switch of {
+	case "email":
+		_, domain, ok := strings.Cut(u.Email, "@")
+		return when(ok && path == "domain", domain)
+	case "app_metadata":
+		return metadata(u.AppMetadata, path)
+	case "user_metadata":
+		return metadata(u.UserMetadata, path)
+	case "identities":
+		values := []string{}
 		for _, i := range u.Identities {
-			values = append(values, map[string]string{
-				"identities.user_id": i.UserID, "identities.connection": i.Connection, "identities.provider": i.Provider,
-			}[field])
+			value := map[string]string{"user_id": i.UserID, "connection": i.Connection, "provider": i.Provider}[path]
+			values = append(values, when(value != "", value)...)
 		}
 		return values
 	}
 	return nil
 }
 
-// parse reads a query. The empty one matches every user.
-func parse(text string) (query, error) {
-	if !utf8.ValidString(text) {
-		return nil, errQuery
+func metadata(in map[string]any, path string) []string {
+	name, rest, deeper := strings.Cut(path, ".")
+	value, ok := in[name]
+	if inner, is := value.(map[string]any); deeper && is {
+		return metadata(inner, rest)
 	}
-	tokens, err := lex(text)
-	if err != nil {
-		return nil, err
-	}
-	p := &parser{tokens: tokens}
-	if len(tokens) == 0 {
-		return all{}, nil
-	}
-	q, err := p.or("")
-	if err == nil && p.at < len(p.tokens) {
-		err = errQuery
-	}
-	return q, err
-}
-
-var errQuery = errors.New("invalid query")
-
-// token is a word, a quoted text, or one of : ( ) [ ] { }.
-type token struct {
-	text   string
-	quoted bool
-}
-
-func lex(s string) ([]token, error) {
-	var tokens []token
-	for i := 0; i < len(s); {
-		switch c := s[i]; {
-		case c == ' ' || c == '\t':
-			i++
-		case strings.IndexByte(":()[]{}", c) >= 0:
-			tokens = append(tokens, token{text: s[i : i+1]})
-			i++
-		case c == '"':
-			text, n, err := quoted(s[i+1:])
-			if err != nil {
-				return nil, err
-			}
-			tokens = append(tokens, token{text, true})
-			i += n + 1
-		default:
-			n := word(s[i:])
-			tokens = append(tokens, token{text: s[i : i+n]})
-			i += n
-		}
-	}
-	return tokens, nil
-}
-
-// quoted reads up to the closing quote; n is what it took, that included.
-func quoted(s string) (text string, n int, err error) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
-			return b.String(), i + 1, nil
-		case s[i] == '\\' && i+1 < len(s):
-			i++
-		}
-		b.WriteByte(s[i])
-	}
-	return "", 0, errQuery
-}
-
-// word is the length of an unquoted word; a colon inside a time belongs to it.
-func word(s string) int {
-	for i := range len(s) {
-		if strings.IndexByte(" \t()[]{}\"", s[i]) >= 0 {
-			return i
-		}
-		if s[i] == ':' && !(i > 0 && isDigit(s[i-1]) && i+1 < len(s) && isDigit(s[i+1])) {
-			return i
-		}
-	}
-	return len(s)
-}
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
-
-type parser struct {
-	tokens []token
-	at     int
-	depth  int
-}
-
-func (p *parser) peek(text string) bool {
-	return p.at < len(p.tokens) && !p.tokens[p.at].quoted && p.tokens[p.at].text == text
-}
-
-func (p *parser) take(text string) bool {
-	if p.peek(text) {
-		p.at++
-		return true
-	}
-	return false
-}
-
-// or reads alternatives; within field:( … ) field is the one the words are for.
-func (p *parser) or(field string) (query, error) {
-	left, err := p.and(field)
-	for err == nil && p.take("OR") {
-		var right query
-		right, err = p.and(field)
-		left = any2{left, right}
-	}
-	return left, err
-}
-
-func (p *parser) and(field string) (query, error) {
-	left, err := p.one(field)
-	for err == nil && p.take("AND") {
-		var right query
-		right, err = p.one(field)
-		left = both{left, right}
-	}
-	return left, err
-}
-
-// maxDepth keeps a hostile query from exhausting the stack.
-const maxDepth = 100
-
-func (p *parser) one(field string) (query, error) {
-	if p.depth++; p.depth > maxDepth {
-		return nil, errQuery
-	}
-	defer func() { p.depth-- }()
-	switch {
-	case p.take("NOT"):
-		q, err := p.one(field)
-		return not{q}, err
-	case p.take("("):
-		q, err := p.or(field)
-		if err == nil && !p.take(")") {
-			err = errQuery
-		}
-		return q, err
-	case p.at >= len(p.tokens):
-		return nil, errQuery
-	case field != "" && (p.peek("[") || p.peek("{")):
-		return p.span(field)
-	}
-	t := p.tokens[p.at]
-	if !t.quoted && strings.Contains(":)]}", t.text) {
-		return nil, errQuery
-	}
-	p.at++
-	switch {
-	case field != "":
-		return equal{field, t.text}, nil
-	case t.quoted || !p.take(":"):
-		return nil, errQuery // a bare word searches every field; nobody of ours does
-	}
-	return p.one(t.text)
-}
-
-func (p *parser) span(field string) (query, error) {
-	if p.at+5 > len(p.tokens) || p.tokens[p.at+2].text != "TO" {
-		return nil, errQuery
-	}
-	t := p.tokens[p.at : p.at+5]
-	p.at += 5
-	q := span{field: field, from: t[1].text, to: t[3].text, withFrom: t[0].text == "[", withTill: t[4].text == "]"}
-	if t[4].text != "]" && t[4].text != "}" ||
-		q.from != "*" && bound(q.from).IsZero() || q.to != "*" && bound(q.to).IsZero() {
-		return nil, errQuery
-	}
-	return q, nil
+	return when(ok && !deeper && value != nil, fmt.Sprint(value))
 }

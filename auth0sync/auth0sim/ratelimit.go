@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -12,7 +13,9 @@ import (
 // https://auth0.com/docs/troubleshoot/customer-support/operational-policies/rate-limit-policy/rate-limit-configurations
 type Plan string
 
-// The plans.
+// The plans, by their limits on the Management API: none; 2 a second; a bucket
+// for each group of endpoints; 16 a second with bursts of 50; 2 a second with
+// bursts of 10.
 const (
 	PlanUnlimited     Plan = ""
 	PlanFree          Plan = "free"
@@ -57,6 +60,15 @@ func (p Plan) rate(group string) (rate, string) {
 	return rate{1e6, 1e6}, global
 }
 
+// known refuses a plan that does not exist.
+func (p Plan) known() error {
+	plans := []Plan{PlanUnlimited, PlanFree, PlanEssentials, PlanEnterprise, PlanEnterpriseDev}
+	if !slices.Contains(plans, p) {
+		return fmt.Errorf("%q: expected one of %q", p, plans)
+	}
+	return nil
+}
+
 type bucket struct {
 	tokens float64
 	at     time.Time
@@ -92,17 +104,34 @@ func (t *Tenant) limit(w http.ResponseWriter, group string) bool {
 	h := w.Header()
 	h.Set("X-Ratelimit-Limit", strconv.Itoa(int(r.burst)))
 	h.Set("X-Ratelimit-Remaining", strconv.Itoa(int(b.tokens)))
-	h.Set("X-Ratelimit-Reset", strconv.FormatInt(int64(math.Ceil(float64(full.UnixMilli())/1000)), 10))
+	h.Set("X-Ratelimit-Reset", seconds(full))
 	if !allowed {
 		tooMany(w, name)
 	}
 	return allowed
 }
 
+// tooMany is the 429 of an empty bucket.
 func tooMany(w http.ResponseWriter, group string) {
 	message := "Global limit has been reached"
 	if group != global {
 		message = fmt.Sprintf("Global per second %s group limit has been reached", group)
 	}
 	apiError(w, http.StatusTooManyRequests, "Too Many Requests", message, "too_many_requests")
+}
+
+// spent is a 429 although the tenant's own bucket is not empty: another
+// application has used it up, and it is full again in a second.
+func (t *Tenant) spent(w http.ResponseWriter) {
+	t.mu.Lock()
+	now := t.now()
+	t.mu.Unlock()
+	w.Header().Set("X-Ratelimit-Remaining", "0")
+	w.Header().Set("X-Ratelimit-Reset", seconds(now.Add(time.Second)))
+	tooMany(w, global)
+}
+
+// seconds is a Unix time, rounded up.
+func seconds(at time.Time) string {
+	return strconv.FormatInt(int64(math.Ceil(float64(at.UnixMilli())/1000)), 10)
 }

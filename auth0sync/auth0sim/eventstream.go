@@ -1,0 +1,78 @@
+package auth0sim
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// ConnectEventStream has user events sent to url with a bearer token.
+func (t *Tenant) ConnectEventStream(url, token string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.stream = &endpoint{url, token}
+}
+
+// events are what the Event Stream sends about a user; before is its former state,
+// if it had one. Events are at least once and in no order. t.mu is held.
+// https://auth0.com/docs/customize/events/events-best-practices
+func (t *Tenant) events(kind string, u User, before *User) []delivery {
+	if t.stream == nil || t.faults.DropEvents {
+		return nil
+	}
+	id := "evt_" + randomHex(11)
+	d := delivery{
+		to: *t.stream, sign: bearer, id: id, body: t.eventBody(id, kind, u, before),
+		attempts: []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second}, within: 10 * time.Second,
+		final: func(status int) bool { return status >= 200 && status < 300 || status >= 400 && status < 500 },
+	}
+	if t.faults.ReorderEvents || t.o.Rude {
+		t.reorder(&d)
+	}
+	if t.faults.DuplicateEvents || t.o.Rude {
+		return []delivery{d, d}
+	}
+	return []delivery{d}
+}
+
+// reorder holds each second event back until the next has overtaken it. t.mu is
+// held.
+func (t *Tenant) reorder(d *delivery) {
+	if t.held != nil {
+		d.frees, t.held = t.held, nil
+		return
+	}
+	until, free := context.WithCancel(t.running)
+	t.held = &hold{until, free}
+	d.hold = t.held
+}
+
+// eventBody is a CloudEvent. The stream's schema has no text for email_verified.
+func (t *Tenant) eventBody(id, kind string, u User, before *User) []byte {
+	now := stamp(t.now())
+	object := eventObject(u)
+	if kind == "user.deleted" {
+		object["deleted_at"] = now
+	}
+	data := map[string]any{"object": object}
+	if before != nil {
+		data["previous_object"] = eventObject(*before)
+	}
+	return encode(map[string]any{
+		"specversion": "1.0", "id": id, "source": "urn:auth0:" + t.o.Domain, "type": kind, "time": now,
+		"data": data, "a0tenant": t.o.Domain, "a0stream": "est_simStream0000000000001",
+	})
+}
+
+func eventObject(u User) map[string]any {
+	object := profile(u)
+	if u.Email != "" {
+		object["email_verified"] = u.EmailVerified
+	}
+	return object
+}
+
+func bearer(req *http.Request, d delivery, _ time.Time) error {
+	req.Header.Set("Authorization", "Bearer "+d.to.secret)
+	return nil
+}

@@ -1,0 +1,94 @@
+package auth0sim
+
+import (
+	"net/http"
+	"slices"
+)
+
+// route is an endpoint of Auth0's surface.
+type route struct {
+	pattern string
+	scope   string   // needed of a Management API token; "" for routes outside it
+	group   string   // of the rate limit
+	params  []string // that its query may have; Auth0 refuses others
+	serve   func(*Tenant, http.ResponseWriter, *http.Request)
+}
+
+func endpoints() []route {
+	fields := []string{"fields", "include_fields"}
+	paged := append([]string{"page", "per_page", "include_totals"}, fields...)
+	return []route{
+		{"GET /.well-known/openid-configuration", "", "", nil, (*Tenant).serveDiscovery},
+		{"GET /.well-known/jwks.json", "", "", nil, (*Tenant).serveJWKS},
+		{"POST /oauth/token", "", "", nil, (*Tenant).serveToken},
+		{"GET /userinfo", "", "", nil, (*Tenant).serveUserInfo},
+		{"GET /api/v2/users", "read:users", readUsers, append([]string{"q", "sort", "connection", "search_engine", "primary_order"}, paged...), (*Tenant).serveSearch},
+		{"POST /api/v2/users", "create:users", writeUsers, nil, (*Tenant).serveCreateUser},
+		// Auth0 does not say which bucket this one draws from: the smaller is assumed.
+		{"GET /api/v2/users-by-email", "read:users", others, append([]string{"email"}, fields...), (*Tenant).serveByEmail},
+		{"GET /api/v2/users/{id}", "read:users", readUsers, fields, (*Tenant).serveGetUser},
+		{"PATCH /api/v2/users/{id}", "update:users", writeUsers, nil, (*Tenant).servePatchUser},
+		{"DELETE /api/v2/users/{id}", "delete:users", deleteUsers, nil, (*Tenant).serveDeleteUser},
+		{"POST /api/v2/users/{id}/identities", "update:users", writeUsers, nil, (*Tenant).serveLink},
+		{"DELETE /api/v2/users/{id}/identities/{provider}/{user_id}", "update:users", writeUsers, nil, (*Tenant).serveUnlink},
+		{"GET /api/v2/connections", "read:connections", others, append([]string{"name", "strategy", "domain_alias", "from", "take"}, paged...), (*Tenant).serveConnections},
+		{"GET /api/v2/logs", "read:logs", readLogs, append([]string{"q", "sort", "search", "from", "take"}, paged...), (*Tenant).serveLogs},
+		{"POST /api/v2/jobs/users-exports", "read:users", others, nil, (*Tenant).serveExport},
+		{"GET /api/v2/jobs/{id}", "read:users", others, nil, (*Tenant).serveJob},
+	}
+}
+
+func (t *Tenant) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for _, r := range endpoints() {
+		mux.Handle(r.pattern, t.auth0(r))
+	}
+	t.control(mux)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		apiError(w, http.StatusNotFound, "Not Found", "Not Found", "")
+	})
+	return mux
+}
+
+// ServeHTTP implements http.Handler.
+func (t *Tenant) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	t.mu.Lock()
+	if t.baseURL == "" {
+		t.baseURL = "http://" + r.Host
+	}
+	w.Header().Set("Date", t.now().Format(http.TimeFormat))
+	t.mu.Unlock()
+	t.mux.ServeHTTP(w, r)
+}
+
+// auth0 is a route with all that Auth0 puts before it: counting, faults, length
+// of the URL, rate limit, token, scope, query parameters.
+func (t *Tenant) auth0(r route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		fault := t.count(r)
+		if len(req.RequestURI) > t.o.MaxURL {
+			w.WriteHeader(http.StatusRequestURITooLong)
+			return
+		}
+		w, done := fault.dress(w)
+		defer done()
+		if r.scope != "" && !(t.limit(w, r.group) && t.authorise(w, req, r.scope) && r.knows(w, req)) {
+			return
+		}
+		if t.strike(fault, w, req) {
+			return
+		}
+		r.serve(t, w, req)
+	})
+}
+
+// knows refuses query parameters that Auth0 does not have.
+func (r route) knows(w http.ResponseWriter, req *http.Request) bool {
+	for name := range req.URL.Query() {
+		if !slices.Contains(r.params, name) {
+			badRequest(w, "Query validation error: 'Additional properties not allowed: "+name+"'.", "invalid_query_string")
+			return false
+		}
+	}
+	return true
+}
