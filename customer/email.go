@@ -1,6 +1,7 @@
 package customer
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -105,22 +106,19 @@ func notAtomText(r rune) bool {
 // not NFC) is an error, since a mapping is a guess at what was meant.
 func asciiDomain(domain string) (string, error) {
 	domain = lowerASCII(domain)
-	if strings.HasSuffix(domain, ".") {
-		return "", fmt.Errorf("domain ends in a dot")
+	if strings.HasSuffix(domain, ".") || strings.ContainsFunc(domain, notHostText) {
+		return "", errors.New("not a host name")
 	}
-	profile := idna.New(
-		idna.ValidateLabels(true),
-		idna.CheckHyphens(true),
-		idna.CheckJoiners(true),
-		idna.BidiRule(),
-		idna.StrictDomainName(true),
-		idna.VerifyDNSLength(true),
-	)
+	profile := idna.New(idna.ValidateForRegistration(), idna.VerifyDNSLength(true))
 	ascii, err := profile.ToASCII(domain)
 	if err != nil {
 		return "", err
 	}
 	return ascii, nil
+}
+
+func notHostText(r rune) bool {
+	return r <= unicode.MaxASCII && !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '.')
 }
 
 // lowerASCII lower-cases A–Z and leaves every other rune as it is.
