@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -34,7 +33,6 @@ type service struct {
 	tenant *auth0sim.Tenant
 	issuer *httptest.Server
 	appKey string
-	log    *bytes.Buffer
 }
 
 const (

@@ -175,7 +175,7 @@ func writeFailure(w http.ResponseWriter, f *failure, requestID string) {
 }
 
 // challenges say what is wrong with a token, as RFC 6750 section 3 has it (R3).
-var challenges = map[string]string{
+var challenges = map[string]string{ //nolint:gosec // no credentials, their absence
 	"app_id_missing":   `Bearer error="invalid_request"`,
 	"app_id_malformed": `Bearer error="invalid_request"`,
 	"app_id_unknown":   `Bearer error="invalid_request"`,

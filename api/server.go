@@ -180,7 +180,7 @@ func (s *Server) serve(route route) http.HandlerFunc {
 			c.r = r.WithContext(ctx)
 		}
 		defer s.observe(c, route, started)
-		if err := s.handle(c, route); err != nil {
+		if err := s.handle(c, route); err != nil { //nolint:contextcheck // it goes by the request in c
 			f := toFailure(err)
 			s.logFailure(f, c.requestID)
 			writeFailure(c.w, f, c.requestID)

@@ -21,10 +21,10 @@ import (
 // What a look-up may fail with. No error ever means "no users".
 var (
 	ErrUserNotFound = errors.New("no such Auth0 user")
-	ErrUnauthorized = errors.New("Auth0 refuses our credentials") //nolint:staticcheck // a name begins the text
-	ErrRateLimited  = errors.New("Auth0's rate limit is used up") //nolint:staticcheck // a name begins the text
+	ErrUnauthorized = errors.New("Auth0 refuses our credentials")
+	ErrRateLimited  = errors.New("Auth0's rate limit is used up")
 	ErrBudget       = errors.New("the share of Auth0's rate limit that is ours is used up")
-	ErrUnavailable  = errors.New("Auth0 gives no usable answer") //nolint:staticcheck // a name begins the text
+	ErrUnavailable  = errors.New("Auth0 gives no usable answer")
 	errTooBroad     = errors.New("more than one search can tell")
 )
 
@@ -214,7 +214,7 @@ func (d *Directory) get(ctx context.Context, path []string, query url.Values, in
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
-		api, err := d.management()
+		api, err := d.management() //nolint:contextcheck // tokens outlive the call
 		if err != nil {
 			return time.Time{}, err
 		}

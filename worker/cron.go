@@ -70,7 +70,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		cron.WithLogger(logger),
 		cron.WithChain(cron.SkipIfStillRunning(logger), cron.Recover(logger)),
 	)
-	if _, err := jobs.AddFunc(w.schedule, func() { w.tick(ctx, "promote") }); err != nil {
+	if _, err := jobs.AddFunc(w.schedule, func() { _ = w.tick(ctx, "promote") /* it logs its errors */ }); err != nil {
 		return fmt.Errorf("promote: %w", err)
 	}
 	if _, err := jobs.AddFunc(pruneSchedule, func() { w.prune(ctx) }); err != nil {

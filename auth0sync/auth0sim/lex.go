@@ -20,7 +20,7 @@ const (
 func lex(s string) ([]token, error) {
 	var tokens []token
 	for i := 0; i < len(s); {
-		read, t := word, token{}
+		read := word
 		switch c := s[i]; {
 		case strings.IndexByte(spaces, c) >= 0:
 			i++

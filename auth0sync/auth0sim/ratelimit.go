@@ -56,6 +56,7 @@ func (p Plan) rate(group string) (rate, string) {
 		default:
 			return rate{10, 150.0 / 60}, others
 		}
+	case PlanUnlimited:
 	}
 	return rate{1e6, 1e6}, global
 }

@@ -108,7 +108,7 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 	}
 	log.Info("stopping")
 	stopWork()
-	err = drain(apiServer)
+	err = drain(apiServer) //nolint:contextcheck // ctx has ended
 	work.Wait()
 	return errors.Join(serveErr, err, opsServer.Close())
 }

@@ -64,8 +64,9 @@ func (v syncCmd) Run(ctx context.Context, p process, s *settings) error {
 		return nil
 	case customer.RunPartial:
 		return fmt.Errorf("%w: %s", errPartial, run.Note)
+	default:
+		return fmt.Errorf("run %s: %s", run.Result, run.Note)
 	}
-	return fmt.Errorf("run %s: %s", run.Result, run.Note)
 }
 
 // freeWithin is how long sync waits for the daemon's run to end.

@@ -70,7 +70,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	s := &Server{sockets: socketDir(dir), done: make(chan struct{})}
-	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // file descriptors are small
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	switch {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		_ = lock.Close() // nothing was written
@@ -113,7 +113,7 @@ func (s *Server) launch(ctx context.Context, o Options, account account, data st
 	if err := settlePredecessor(ctx, data); err != nil {
 		return err
 	}
-	s.process, err = spawn(filepath.Join(bin, "postgres"), serverArgs(data, s.sockets, o.Durable), account, o.Logger, s.done)
+	s.process, err = spawn(filepath.Join(bin, "postgres"), serverArgs(data, s.sockets, o.Durable), account, o.Logger, s.done) //nolint:contextcheck // the server outlives its start
 	return err
 }
 
