@@ -1,0 +1,575 @@
+package store_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/lib/pq"
+	"pgregory.net/rapid"
+
+	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/store"
+	"github.com/ahiko-io/customersync/store/storetest"
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// raw is a plain connection to a store's database, for what no method does.
+func raw(t testing.TB, dsn string) *sql.DB {
+	t.Helper()
+	connector, err := pq.NewConnector(dsn)
+	must(t, err)
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func open(t testing.TB, dsn string) *store.Store {
+	t.Helper()
+	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: 30 * time.Second})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// link is the decision that a customer and a user are one person.
+func link(id customer.ID, key customer.EmailKey, user string) customer.Link {
+	return customer.Link{Customer: id, Key: key, AuthUserID: user, Evidence: customer.Evidence{AuthUserID: user, NamedBy: "email"}}
+}
+
+func get(t testing.TB, s *store.Store, id customer.ID) customer.Customer {
+	t.Helper()
+	c, err := s.Customer(t.Context(), id)
+	must(t, err)
+	return c
+}
+
+func TestTheDatabaseRefusesWhatTheLifecycleForbids(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s, db := open(t, dsn), raw(t, dsn)
+	for _, from := range customer.Lifecycles() {
+		for _, to := range customer.Lifecycles() {
+			if from == to {
+				continue
+			}
+			id := create(t, s, uuid.NewString()+"@example.com")
+			if from == customer.Active {
+				_, err := s.Link(t.Context(), 0, []customer.Link{link(id, get(t, s, id).Email.Key, "auth0|"+string(id))}, byTest())
+				must(t, err)
+			}
+			if from == customer.Inactive {
+				must(t, s.CloseCustomer(t.Context(), id, 0, byTest()))
+			}
+			_, err := db.ExecContext(t.Context(), `
+				update customers
+				set lifecycle = $2::text, version = version + 1, updated_at = updated_at + interval '1 second', next_check_at = null,
+				  auth_user_id = case when $2 = 'active' then 'auth0|' || id end,
+				  reason = case when $2 = 'auth_pending' then 'waiting' end
+				where id = $1`, string(id), string(to))
+			if allowed := err == nil; allowed != from.CanBecome(to) {
+				t.Errorf("%s to %s: %v", from, to, err)
+			}
+		}
+	}
+}
+
+func TestTheDatabaseRefusesWhatTheProgramRelysOnNotToBe(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s, db := open(t, dsn), raw(t, dsn)
+	id := create(t, s, "ada@example.com")
+	create(t, s, "bob@example.com")
+	for name, statement := range map[string]string{
+		"active without a user":         `update customers set lifecycle = 'active', reason = null, version = version + 1, updated_at = now() + interval '1 h' where id = $1`,
+		"pending without a reason":      `update customers set reason = null where id = $1`,
+		"a reason that is not listed":   `update customers set reason = 'because' where id = $1`,
+		"an address without key":        `update customers set email_key = null, version = version + 1, updated_at = now() + interval '1 h' where id = $1`,
+		"a key that is taken":           `update customers set email_key = 'bob@example.com', version = version + 1, updated_at = now() + interval '1 h' where id = $1`,
+		"a change without version":      `update customers set first_name = 'X', updated_at = now() + interval '1 h' where id = $1`,
+		"a version without change":      `update customers set version = version + 1 where id = $1`,
+		"two versions at once":          `update customers set first_name = 'X', version = version + 2, updated_at = now() + interval '1 h' where id = $1`,
+		"time running back":             `update customers set first_name = 'X', version = version + 1, updated_at = updated_at where id = $1`,
+		"another id":                    `update customers set id = gen_random_uuid() where id = $1`,
+		"another origin":                `update customers set created_by = 'me' where id = $1`,
+		"an empty name":                 `update customers set first_name = '', version = version + 1, updated_at = now() + interval '1 h' where id = $1`,
+		"rewriting history":             `update history set why = 'x' where customer_id = $1`,
+		"history of a version twice":    `insert into history select * from history where customer_id = $1`,
+		"history of nobody":             `insert into history (customer_id, version, at, cause_kind, actor, request_id, change, to_lifecycle, why) select gen_random_uuid(), 1, now(), 'api', '', '', 'created', 'active', $1::text`,
+		"deleting who has a history":    `delete from customers where id = $1`,
+		"an unknown cause":              `insert into history (customer_id, version, at, cause_kind, actor, request_id, change, to_lifecycle, why) values ($1, 99, now(), 'magic', '', '', 'created', 'active', '')`,
+		"a user id that is not one":     `update customers set auth_user_id = 'x', lifecycle = 'active', reason = null, next_check_at = null, version = version + 1, updated_at = now() + interval '1 h' where id = $1`,
+		"a finished run without result": `insert into runs (kind, fence, ended_at, note) values ('x', 1, now(), $1)`,
+	} {
+		if _, err := db.ExecContext(t.Context(), statement, string(id)); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}
+
+func TestLinkWritesOnlyWhatStillHolds(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	holder, err := s.Patch(t.Context(), create(t, s, "holder@example.com"), customer.Patch{Field: customer.FieldAuthUserID, Value: "auth0|taken"}, 0, byTest())
+	must(t, err)
+	closed := create(t, s, "closed@example.com")
+	must(t, s.CloseCustomer(t.Context(), closed, 0, byTest()))
+	for name, l := range map[string]customer.Link{
+		"another key":     link(create(t, s, "a@example.com"), "b@example.com", "auth0|1"),
+		"no key any more": link(create(t, s, "c@example.com"), "", "auth0|2"),
+		"a closed one":    link(closed, "closed@example.com", "auth0|3"),
+		"a linked one":    link(holder.ID, "holder@example.com", "auth0|4"),
+		"a taken user":    link(create(t, s, "d@example.com"), "d@example.com", "auth0|taken"),
+		"nobody":          link(customer.ID(uuid.NewString()), "", "auth0|5"),
+	} {
+		done, err := s.Link(t.Context(), 0, []customer.Link{l}, byTest())
+		if err != nil || len(done) != 0 {
+			t.Errorf("%s: %v, %v", name, done, err)
+		}
+	}
+}
+
+func TestOneConflictDoesNotFailTheBatch(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	var links []customer.Link
+	for i := range 600 {
+		address := fmt.Sprintf("c%d@example.com", i)
+		user := fmt.Sprintf("auth0|%d", i)
+		if i == 300 {
+			user = "auth0|299" // two customers for one user
+		}
+		links = append(links, link(create(t, s, address), customer.EmailKey(address), user))
+	}
+	done, err := s.Link(t.Context(), 0, links, byTest())
+	if err != nil || len(done) != 599 {
+		t.Errorf("%d linked, %v", len(done), err)
+	}
+	if c := get(t, s, done[0]); c.Lifecycle != customer.Active || c.Version != 2 || !c.UpdatedAt.After(c.CreatedAt) {
+		t.Errorf("linked %+v", c)
+	}
+	history, err := s.History(t.Context(), done[0])
+	must(t, err)
+	if len(history) != 2 || history[1].Change != "linked" || !strings.Contains(string(history[1].Evidence), `"named_by": "email"`) {
+		t.Errorf("history %+v", history)
+	}
+}
+
+func TestALostLeaseWritesNothing(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	id := create(t, s, "ada@example.com")
+	old, err := s.Acquire(t.Context(), "one", time.Nanosecond) // it has run out at once
+	must(t, err)
+	fence, err := s.Acquire(t.Context(), "two", time.Minute)
+	must(t, err)
+	if fence <= old {
+		t.Errorf("fence %d after %d", fence, old)
+	}
+	if _, err := s.Acquire(t.Context(), "three", time.Minute); !errors.Is(err, customer.ErrLeaseHeld) {
+		t.Errorf("a held lease was given away: %v", err)
+	}
+	_, err1 := s.Link(t.Context(), old, []customer.Link{link(id, "ada@example.com", "auth0|1")}, byTest())
+	_, err2 := s.Hold(t.Context(), old, []customer.Hold{{Customer: id, Reason: customer.NotRegistered}})
+	_, err3 := s.Absorb(t.Context(), old, 10)
+	_, err4 := s.StartRun(t.Context(), "x", old)
+	err5 := s.Observed(t.Context(), old, map[string]customer.Seen{"auth0|1": {}})
+	for i, err := range []error{err1, err2, err3, err4, err5, s.Renew(t.Context(), old, time.Minute), s.Release(t.Context(), old)} {
+		if !errors.Is(err, customer.ErrLeaseLost) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if get(t, s, id).Version != 1 {
+		t.Error("something was written")
+	}
+	must(t, s.Release(t.Context(), fence))
+	if _, err := s.Acquire(t.Context(), "three", time.Minute); err != nil {
+		t.Errorf("a released lease: %v", err)
+	}
+}
+
+func TestAHoldDoesNotUndoAHintThatCameInBetween(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	id := create(t, s, "ada@example.com")
+	due, err := s.DueByEmail(t.Context(), "ada@example.com")
+	must(t, err)
+	_, err = s.Receive(t.Context(), delivery("evt_1", "ada@example.com"))
+	must(t, err)
+	absorbed, err := s.Absorb(t.Context(), 0, 10)
+	if err != nil || absorbed.Matched != 1 {
+		t.Fatalf("%+v, %v", absorbed, err)
+	}
+	held, err := s.Hold(t.Context(), 0, []customer.Hold{{
+		Customer: id, Reason: customer.NotRegistered, Next: due[0].At.Add(time.Hour), Misses: 1, Due: due[0].At,
+	}})
+	if err != nil || held != 0 {
+		t.Errorf("held %d, %v", held, err)
+	}
+	after, err := s.DueByEmail(t.Context(), "ada@example.com")
+	must(t, err)
+	if after[0].Hint.AuthUserID != "auth0|evt_1" || after[0].At.After(due[0].At.Add(time.Minute)) {
+		t.Errorf("%+v", after[0])
+	}
+}
+
+func delivery(id, address string) customer.Delivery {
+	return customer.Delivery{
+		Source: "event_stream", EventID: id, Kind: "user.updated", Understood: true,
+		Hint: customer.Hint{AuthUserID: "auth0|" + id, Email: address, Key: customer.EmailKey(address), Verified: true},
+	}
+}
+
+func TestADeliveryIsTakenOnce(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	for i := range 3 {
+		fresh, err := s.Receive(t.Context(), delivery("evt_1", "ada@example.com"))
+		if err != nil || fresh != (i == 0) {
+			t.Errorf("%d: fresh %v, %v", i, fresh, err)
+		}
+	}
+	fresh, err := s.Receive(t.Context(), customer.Delivery{Source: "action", EventID: "x", Body: []byte("\xff\x00rubbish")})
+	if err != nil || !fresh {
+		t.Errorf("quarantined: %v, %v", fresh, err)
+	}
+	absorbed, err := s.Absorb(t.Context(), 0, 10)
+	if err != nil || absorbed != (customer.Absorbed{Rows: 1, Kept: 1}) {
+		t.Errorf("%+v, %v", absorbed, err)
+	}
+}
+
+// Whichever comes first, the customer or the delivery about it, and however
+// closely: in the end the customer is due and knows whom to ask for.
+func TestCreateAndAbsorbFindEachOther(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	for i := range 40 {
+		address := fmt.Sprintf("c%d@example.com", i)
+		_, err := s.Receive(t.Context(), delivery(fmt.Sprintf("evt_%d", i), address))
+		must(t, err)
+		var both sync.WaitGroup
+		both.Go(func() { create(t, s, address) })
+		both.Go(func() {
+			if _, err := s.Absorb(t.Context(), 0, 10); err != nil {
+				t.Error(err)
+			}
+		})
+		both.Wait()
+		due, err := s.DueByEmail(t.Context(), customer.EmailKey(address))
+		if err != nil || len(due) != 1 || due[0].Hint.AuthUserID != fmt.Sprintf("auth0|evt_%d", i) {
+			t.Fatalf("round %d: %+v, %v", i, due, err)
+		}
+	}
+}
+
+func TestManyAskingForOneAddressMakeOneCustomer(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	ids := make(chan customer.ID, 16)
+	var all sync.WaitGroup
+	for i := range 16 {
+		d := draft(t, "ada@example.com")
+		if i%2 == 0 {
+			d.Idempotency = customer.Idempotency{Key: "k", Scope: "app:test"}
+		}
+		all.Go(func() {
+			id, _, err := s.Create(t.Context(), d, nil, byTest())
+			if errors.Is(err, customer.ErrKeyInFlight) {
+				return
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ids <- id
+		})
+	}
+	all.Wait()
+	close(ids)
+	different := map[customer.ID]bool{}
+	for id := range ids {
+		different[id] = true
+	}
+	if len(different) != 1 {
+		t.Errorf("%d customers", len(different))
+	}
+}
+
+func TestListenWakes(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	woken, ended := make(chan struct{}, 100), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Listen(ctx, func() { woken <- struct{}{} })
+	}()
+	for i := 0; ; i++ { // until LISTEN stands
+		_, err := s.Receive(t.Context(), delivery(fmt.Sprint(i), "ada@example.com"))
+		must(t, err)
+		select {
+		case <-woken:
+			cancel()
+			<-ended
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+		if i > 200 {
+			t.Fatal("never woken")
+		}
+	}
+}
+
+func TestDueAndIdleAreIndexProbes(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s, db := open(t, dsn), raw(t, dsn)
+	_, err := db.ExecContext(t.Context(), `
+		insert into customers (id, created_at, updated_at, first_name, last_name, email_address, email_key, lifecycle, version,
+		  created_by, auth_user_id)
+		select gen_random_uuid(), now(), now(), 'A', 'B', i || '@x', i || '@x', 'active', 1, '', 'auth0|' || i
+		from generate_series(1, 20000) i`)
+	must(t, err)
+	_, err = db.ExecContext(t.Context(), `analyze`)
+	must(t, err)
+	idle, err := s.Idle(t.Context())
+	if err != nil || !idle {
+		t.Fatalf("%v, %v", idle, err)
+	}
+	for _, query := range []string{
+		`select exists (select from customers where next_check_at <= now())`,
+		`select exists (select from inbox where state = 'new')`,
+		`select id from customers where next_check_at <= now() and (next_check_at, id) > ('-infinity', '00000000-0000-0000-0000-000000000000') order by next_check_at, id limit 500`,
+		`select id from customers where email_key = 'x' and lifecycle <> 'inactive'`,
+		`select id from customers where auth_user_id = 'x' and lifecycle <> 'inactive'`,
+	} {
+		rows, err := db.QueryContext(t.Context(), `explain `+query)
+		must(t, err)
+		var plan strings.Builder
+		for rows.Next() {
+			var line string
+			must(t, rows.Scan(&line))
+			plan.WriteString(line + "\n")
+		}
+		must(t, rows.Err())
+		must(t, rows.Close())
+		if strings.Contains(plan.String(), "Seq Scan on customers") {
+			t.Errorf("%s\n%s", query, plan.String())
+		}
+	}
+}
+
+// A server that takes connections and then says nothing must not hold a caller.
+func TestAFrozenServerIsUnavailableInTime(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer listener.Close()
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(io.Discard, conn) }()
+		}
+	}()
+	s, err := store.Open(store.Options{
+		DSN: "postgres://u@" + listener.Addr().String() + "/d?sslmode=disable", QueryTimeout: 50 * time.Millisecond,
+	})
+	must(t, err)
+	defer s.Close()
+	if _, err := s.Customer(t.Context(), customer.ID(uuid.NewString())); !errors.Is(err, customer.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAServerThatIsAwayIsUnavailable(t *testing.T) {
+	t.Parallel()
+	s, err := store.Open(store.Options{DSN: "postgres://u@127.0.0.1:1/d?sslmode=disable"})
+	must(t, err)
+	defer s.Close()
+	if err := s.Ready(t.Context()); !errors.Is(err, customer.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestADSNSaysWhetherItIsEncrypted(t *testing.T) {
+	t.Parallel()
+	for _, dsn := range []string{"postgres://u@db/d", "host=db", "", "mysql://u@db/d", "postgres://u:secret@db/%zz?sslmode=disable"} {
+		if _, err := store.Open(store.Options{DSN: dsn}); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", dsn, err)
+		}
+	}
+}
+
+func TestAnEmptyDatabaseIsNotReadyAndSaysWhy(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	db := raw(t, dsn)
+	_, err := db.ExecContext(t.Context(), `drop schema public cascade; create schema public`)
+	must(t, err)
+	s := open(t, dsn)
+	if err := s.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "schema") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.Customer(t.Context(), customer.ID(uuid.NewString())); !errors.Is(err, customer.ErrUnavailable) {
+		t.Errorf("a query: %v", err)
+	}
+	var all sync.WaitGroup
+	for range 4 { // replicas that start together
+		all.Go(func() {
+			if err := s.Migrate(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	must(t, s.Ready(t.Context()))
+}
+
+func TestAppKeysAreKeptAsHashesAndRevoked(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s, db := open(t, dsn), raw(t, dsn)
+	id, key, err := s.CreateAppKey(t.Context(), "shop")
+	must(t, err)
+	if len(key) != 32 || strings.ContainsFunc(key, func(r rune) bool {
+		return !strings.ContainsRune("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789", r)
+	}) {
+		t.Errorf("key %q", key)
+	}
+	var dump string
+	must(t, db.QueryRowContext(t.Context(), `select string_agg(k::text, '') from app_keys k`).Scan(&dump))
+	if strings.Contains(dump, key) {
+		t.Error("the key itself is stored")
+	}
+	live, err := s.LiveAppKeys(t.Context())
+	if err != nil || len(live) != 1 {
+		t.Errorf("live %v, %v", live, err)
+	}
+	must(t, s.RevokeAppKey(t.Context(), id))
+	must(t, s.RevokeAppKey(t.Context(), id))
+	if live, err = s.LiveAppKeys(t.Context()); err != nil || len(live) != 0 {
+		t.Errorf("live %v, %v", live, err)
+	}
+	if err := s.RevokeAppKey(t.Context(), "key_none"); !errors.Is(err, customer.ErrNotFound) {
+		t.Errorf("nobody's key: %v", err)
+	}
+}
+
+func TestARunThatWasKilledIsAborted(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	fence, err := s.Acquire(t.Context(), "one", time.Nanosecond)
+	must(t, err)
+	killed, err := s.StartRun(t.Context(), "promote", fence)
+	must(t, err)
+	fence, err = s.Acquire(t.Context(), "two", time.Minute)
+	must(t, err)
+	id, err := s.StartRun(t.Context(), "promote", fence)
+	must(t, err)
+	must(t, s.FinishRun(t.Context(), id, customer.Run{Result: customer.RunOK, Tally: customer.Tally{Linked: 3}}))
+	runs, err := s.Runs(t.Context(), 10)
+	if err != nil || len(runs) != 2 || runs[0].Linked != 3 || runs[1].ID != killed || runs[1].Result != customer.RunAborted {
+		t.Errorf("runs %+v, %v", runs, err)
+	}
+}
+
+func TestPruneKeepsWhatIsYoungOrOpen(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	_, err := s.Receive(t.Context(), delivery("settled", "a@example.com"))
+	must(t, err)
+	_, err = s.Absorb(t.Context(), 0, 10)
+	must(t, err)
+	_, err = s.Receive(t.Context(), delivery("open", "b@example.com"))
+	must(t, err)
+	now, err := s.Now(t.Context())
+	must(t, err)
+	if n, err := s.Prune(t.Context(), now.Add(-time.Hour)); n != 0 || err != nil {
+		t.Errorf("young: %d, %v", n, err)
+	}
+	if n, err := s.Prune(t.Context(), now.Add(time.Hour)); n != 1 || err != nil {
+		t.Errorf("old: %d, %v", n, err)
+	}
+	if idle, err := s.Idle(t.Context()); idle || err != nil {
+		t.Errorf("the open delivery is gone: %v", err)
+	}
+}
+
+// Whatever is done, in whatever order: history is a gapless chain up to the
+// version, nobody shares an address or a user, active is linked.
+func TestWhateverIsDoneTheInvariantsHold(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s, db := open(t, dsn), raw(t, dsn)
+	var ids []customer.ID
+	rapid.Check(t, func(r *rapid.T) {
+		addresses := []string{"a@example.com", "b@example.com", "c@example.com", ""}
+		for range rapid.IntRange(1, 12).Draw(r, "steps") {
+			address := rapid.SampledFrom(addresses).Draw(r, "address")
+			user := rapid.SampledFrom([]string{"auth0|1", "auth0|2", "auth0|3"}).Draw(r, "user")
+			id := customer.ID(uuid.NewString())
+			if len(ids) > 0 {
+				id = ids[rapid.IntRange(0, len(ids)-1).Draw(r, "id")]
+			}
+			var err error
+			switch rapid.IntRange(0, 6).Draw(r, "what") {
+			case 0, 1:
+				d := draft(t, address)
+				var made bool
+				if id, made, err = s.Create(t.Context(), d, nil, byTest()); made {
+					ids = append(ids, id)
+				}
+			case 2:
+				_, err = s.Link(t.Context(), 0, []customer.Link{link(id, customer.EmailKey(address), user)}, byTest())
+			case 3:
+				_, err = s.Patch(t.Context(), id, customer.Patch{Field: customer.FieldAuthUserID, Value: user}, 0, byTest())
+			case 4:
+				_, err = s.Patch(t.Context(), id, customer.Patch{Field: customer.FieldAuthUserID}, 0, byTest())
+			case 5:
+				err = s.CloseCustomer(t.Context(), id, 0, byTest())
+			case 6:
+				_, err = s.Patch(t.Context(), id, customer.Patch{Field: customer.FieldFirstName, Value: user}, 0, byTest())
+			}
+			for _, expected := range []error{customer.ErrNotFound, customer.ErrInactive, customer.ErrAuthUserTaken, customer.ErrEmailTaken} {
+				if errors.Is(err, expected) {
+					err = nil
+				}
+			}
+			if err != nil {
+				r.Fatal(err)
+			}
+		}
+		var broken int
+		if err := db.QueryRowContext(t.Context(), `
+			select (select count(*) from customers c
+			        where version <> (select count(*) from history h where h.customer_id = c.id)
+			           or version <> (select max(version) from history h where h.customer_id = c.id)
+			           or lifecycle <> (select to_lifecycle from history h where h.customer_id = c.id and h.version = c.version)
+			           or updated_at <> (select at from history h where h.customer_id = c.id and h.version = c.version))
+			     + (select count(*) from history h join history n on n.customer_id = h.customer_id and n.version = h.version + 1
+			        where n.from_lifecycle is distinct from h.to_lifecycle)
+			     + (select count(*) from (select from customers where lifecycle <> 'inactive' and email_key is not null group by email_key having count(*) > 1) x)
+			     + (select count(*) from (select from customers where lifecycle <> 'inactive' and auth_user_id is not null group by auth_user_id having count(*) > 1) x)
+			     + (select count(*) from customers where (lifecycle = 'active') and auth_user_id is null)`).Scan(&broken); err != nil || broken != 0 {
+			r.Fatalf("%d broken, %v", broken, err)
+		}
+	})
+}
