@@ -16,6 +16,9 @@ const (
 	// fewLookups is up to how many customers are looked up one by one: that is
 	// consistent at once, but costs a call each. More are searched for together.
 	fewLookups = 3
+	// searchTurn makes every third look at a customer a search, however few are
+	// due: only search finds a user whose address is spelled in other capitals.
+	searchTurn = 3
 	// searchBatch is how many addresses go into one search.
 	searchBatch = 50
 	// patience is how many look-ups in a row may fail before a pass gives up:
@@ -33,19 +36,23 @@ var errGivenUp = errors.New("given up: Auth0 fails")
 // that were not made are marked as skipped.
 func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) {
 	looks := make([]look, len(page))
-	var single, several []*look
+	var single, several, turn []*look
 	for i, due := range page {
 		looks[i].due = due
 		switch l := &looks[i]; {
 		case due.Lifecycle == customer.Active, due.Hint.AuthUserID != "":
 			single = append(single, l)
-		case due.Email.Key.Matchable():
+		case !due.Email.Key.Matchable():
+		case due.Misses%searchTurn == searchTurn-1:
+			turn = append(turn, l)
+		default:
 			several = append(several, l)
 		}
 	}
 	if len(several) <= fewLookups {
 		single, several = append(single, several...), nil
 	}
+	several = append(several, turn...)
 	err := p.oneByOne(ctx, single)
 	for batch := range slices.Chunk(several, searchBatch) {
 		if err != nil {

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	leaseTTL    = 30 * time.Second
-	renewEvery  = 10 * time.Second
+	leaseTTL    = 15 * time.Second
+	renewEvery  = 5 * time.Second
 	pageSize    = 500
 	absorbBatch = 500
 	// finishWithin is what a stopped run may take to write its record and

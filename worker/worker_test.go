@@ -290,6 +290,19 @@ func TestADeliveryThatComesBeforeItsCustomerIsKept(t *testing.T) {
 	}
 }
 
+func TestAnAddressInOtherCapitalsIsFoundByTheThirdLook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	id := w.enroll(t, "ada@example.com")
+	w.signUp(t, auth0sim.SignUp{Email: "Ada@Example.COM", Connection: auth0sim.Google})
+	for range 3 {
+		w.look(t, "ada@example.com")
+	}
+	if got := w.get(t, id); got.Lifecycle != customer.Active {
+		t.Errorf("is %s because %s", got.Lifecycle, w.reason(t, "ada@example.com"))
+	}
+}
+
 func TestAnUnverifiedDeliveryCostsNoCall(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})

@@ -177,11 +177,12 @@ func (d *demo) tell(ctx context.Context) error {
 		return err
 	}
 	d.line("Grace signs up at Auth0 by e-mail code. Its Action calls the webhook.")
+	since := time.Now()
 	user, err := d.tenant.SignUp(auth0sim.SignUp{Email: "grace@example.com", Connection: auth0sim.Passwordless, Name: "Grace Hopper"})
 	if err != nil {
 		return err
 	}
-	if err := d.untilActive(ctx, grace); err != nil {
+	if err := d.untilActive(ctx, grace, since); err != nil {
 		return err
 	}
 	d.user = d.tenant.MintUserToken(user.ID, auth0sim.TokenOptions{})
@@ -202,6 +203,7 @@ func (d *demo) tell(ctx context.Context) error {
 	}
 	d.line("Alan signs up at Auth0. The webhook call is dropped on purpose.")
 	d.line("Katherine signs in with Google. Auth0 fires no registration Action for that, and the event is dropped too.")
+	since = time.Now()
 	for _, s := range []auth0sim.SignUp{
 		{Email: "alan@example.com", Connection: auth0sim.Passwordless, DropDeliveries: true},
 		{Email: "katherine@example.com", Connection: auth0sim.Google, DropDeliveries: true},
@@ -211,7 +213,7 @@ func (d *demo) tell(ctx context.Context) error {
 		}
 	}
 	for _, p := range []person{alan, kate} {
-		if err := d.untilActive(ctx, p); err != nil {
+		if err := d.untilActive(ctx, p, since); err != nil {
 			return err
 		}
 	}
@@ -231,10 +233,11 @@ func (d *demo) tell(ctx context.Context) error {
 		return err
 	}
 	d.line("Ada opens the verification e-mail.")
+	since = time.Now()
 	if err := d.tenant.Verify(unverified.ID); err != nil {
 		return err
 	}
-	return d.untilActive(ctx, ada)
+	return d.untilActive(ctx, ada, since)
 }
 
 // person is a customer of the story.
@@ -279,8 +282,8 @@ func (d *demo) call(ctx context.Context, method, path string, body []byte, into 
 	return json.NewDecoder(res.Body).Decode(into)
 }
 
-func (d *demo) untilActive(ctx context.Context, p person) error {
-	since := time.Now()
+// untilActive waits for a person to be in step, and says how long that took.
+func (d *demo) untilActive(ctx context.Context, p person, since time.Time) error {
 	var answer struct {
 		Data struct {
 			Lifecycle  customer.Lifecycle `json:"customer_lifecycle"`

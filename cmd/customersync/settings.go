@@ -21,7 +21,7 @@ type settings struct {
 	ConfigFile string `name:"config" from:"CUSTOMERSYNC_CONFIG" placeholder:"FILE" help:"YAML file with settings."`
 
 	DatabaseURL string `kong:"-" name:"database-url" from:"DATABASE_URL" secret:"" help:"Postgres to use, with sslmode. Without it, a database of its own is kept in the data directory."`
-	DataDir     string `name:"data-dir" from:"CUSTOMERSYNC_DATA_DIR" placeholder:"DIR" help:"Where the embedded database lives."`
+	DataDir     string `name:"data-dir" from:"CUSTOMERSYNC_DATA_DIR" placeholder:"DIR" help:"Where the embedded database lives; default /var/lib/customersync as root, else ~/.local/share/customersync."`
 	PgBouncer   string `name:"pgbouncer" from:"CUSTOMERSYNC_PGBOUNCER" placeholder:"BOOL" preset:"false" help:"The database is behind PgBouncer in transaction mode."`
 	Listen      string `name:"listen" from:"CUSTOMERSYNC_LISTEN" placeholder:"ADDR" preset:"127.0.0.1:8080" help:"Address of the API and the webhook."`
 	OpsListen   string `name:"ops-listen" from:"CUSTOMERSYNC_OPS_LISTEN" placeholder:"ADDR" preset:"127.0.0.1:9090" help:"Address of /livez, /readyz and /metrics."`

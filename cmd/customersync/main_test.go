@@ -1,0 +1,511 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
+	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/store"
+	"github.com/ahiko-io/customersync/store/storetest"
+)
+
+// asProgram has the test binary be the program itself: tests run it as users do,
+// in a process of its own.
+const asProgram = "CUSTOMERSYNC_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	os.Exit(storetest.Main(m))
+}
+
+// program is the binary with arguments and nothing in its environment but env.
+func program(ctx context.Context, env []string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append([]string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.Getenv("TMPDIR")}, env...)
+	return cmd
+}
+
+// outcome is how a run of the program ended.
+type outcome struct {
+	code           int
+	stdout, stderr string
+}
+
+func runProgram(t *testing.T, env []string, args ...string) outcome {
+	t.Helper()
+	cmd := program(t.Context(), env, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+}
+
+// tenant is a simulated tenant over HTTP, and the settings that lead to it.
+func tenant(t *testing.T) (*auth0sim.Tenant, []string) {
+	t.Helper()
+	sim := auth0sim.New(auth0sim.Options{})
+	server := httptest.NewServer(sim)
+	t.Cleanup(server.Close)
+	t.Cleanup(sim.Close)
+	sim.SetBaseURL(server.URL)
+	return sim, []string{
+		"AUTH0_BASE_URL=" + server.URL, "AUTH0_CLIENT_ID=sim-client", "AUTH0_CLIENT_SECRET=sim-secret",
+		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_LISTEN=127.0.0.1:0", "CUSTOMERSYNC_OPS_LISTEN=127.0.0.1:0",
+	}
+}
+
+// daemonProcess is a running serve.
+type daemonProcess struct {
+	cmd      *exec.Cmd
+	api, ops string
+	log      *lockedBuffer
+	ended    chan struct{}
+}
+
+// lockedBuffer gathers what a process logs.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// startServe starts the daemon and waits until it says where it serves.
+func startServe(t *testing.T, env []string, args ...string) *daemonProcess {
+	t.Helper()
+	d := &daemonProcess{cmd: program(context.Background(), env, append([]string{"serve"}, args...)...), log: &lockedBuffer{}, ended: make(chan struct{})}
+	stderr, err := d.cmd.StderrPipe()
+	must(t, err)
+	must(t, d.cmd.Start())
+	serving := make(chan struct{})
+	go func() {
+		defer close(d.ended)
+		lines := bufio.NewScanner(stderr)
+		for lines.Scan() {
+			_, _ = fmt.Fprintln(d.log, lines.Text())
+			var line struct{ Msg, API, Ops string }
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
+				d.api, d.ops = "http://"+line.API, "http://"+line.Ops
+				close(serving)
+			}
+		}
+		_ = d.cmd.Wait() // tests look at ProcessState
+	}()
+	t.Cleanup(func() {
+		_ = d.cmd.Process.Kill() // it may have ended
+		<-d.ended
+		if t.Failed() {
+			t.Logf("daemon said:\n%s", d.log)
+		}
+	})
+	select {
+	case <-serving:
+	case <-d.ended:
+		t.Fatalf("the daemon ended at its start:\n%s", d.log)
+	}
+	return d
+}
+
+// stop ends the daemon by a signal and returns its exit code.
+func (d *daemonProcess) stop(t *testing.T, signal os.Signal) int {
+	t.Helper()
+	must(t, d.cmd.Process.Signal(signal))
+	<-d.ended
+	return d.cmd.ProcessState.ExitCode()
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, url string) (int, string) {
+	t.Helper()
+	res, err := http.Get(url) //nolint:noctx // bounded by the test
+	must(t, err)
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	must(t, err)
+	return res.StatusCode, string(body)
+}
+
+// eventually polls, as only end-to-end tests may.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func openDSN(t *testing.T, dsn string) *store.Store {
+	t.Helper()
+	s, err := store.Open(store.Options{DSN: dsn})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+func pending(t *testing.T, s *store.Store, address string) customer.ID {
+	t.Helper()
+	email, err := customer.ParseEmail(address)
+	must(t, err)
+	id := customer.ID(fmt.Sprintf("0198c0de-0000-7000-8000-%012x", time.Now().UnixNano()&0xffffffffffff))
+	_, _, err = s.Create(t.Context(), customer.Draft{ID: id, FirstName: "Ada", LastName: "L", Email: email, CreatedBy: "test"}, nil,
+		customer.Cause{Kind: customer.ByAPI})
+	must(t, err)
+	return id
+}
+
+func verified() *bool { yes := true; return &yes }
+
+func TestAllFaultsOfAConfigurationAreNamedAtOnce(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	must(t, os.WriteFile(file, []byte("listen: nowhere\nlog_levle: debug\n"), 0o600))
+	got := runProgram(t, []string{
+		"CUSTOMERSYNC_AUTH0_SHARE=2", "CUSTOMERSYNC_PROMOTE_SCHEDULE=0 0 30 2 *", "CUSTOMERSYNC_ACTION_SECRETS=hush-hush",
+		"AUTH0_DOMAIN=https://acme.auth0.com/", "DATABASE_URL=postgres://u:pw@h/d",
+	}, "serve", "--config", file, "--ops-listen", "x")
+	if got.code != 2 {
+		t.Errorf("exit code %d", got.code)
+	}
+	for _, want := range []string{
+		`CUSTOMERSYNC_LISTEN (listen): "nowhere" from the configuration file: expected`,
+		`log_levle: in the configuration file: no such setting`,
+		`CUSTOMERSYNC_OPS_LISTEN (ops_listen): "x" from the flag --ops-listen: expected`,
+		`CUSTOMERSYNC_AUTH0_SHARE (auth0_share): "2" from the environment: expected`,
+		`CUSTOMERSYNC_PROMOTE_SCHEDULE`, `CUSTOMERSYNC_ACTION_SECRETS (action_secrets): the value from the environment: expected`,
+		`AUTH0_DOMAIN (auth0_domain): "https://acme.auth0.com/"`, `AUTH0_CLIENT_ID (auth0_client_id): not set: expected`,
+		`AUTH0_CLIENT_SECRET`, `AUTH0_AUDIENCE`,
+	} {
+		if !strings.Contains(got.stderr, want) {
+			t.Errorf("nothing of %q in:\n%s", want, got.stderr)
+		}
+	}
+	if strings.Contains(got.stderr, "hush") || strings.Contains(got.stderr, "pw@") {
+		t.Errorf("a secret is told:\n%s", got.stderr)
+	}
+}
+
+func TestSchedulesThatCrashOrFloodAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, spec := range []string{"TZ=0", "CRON_TZ=UTC", "0 0 30 2 *", "@every -5s", "@every 1s", "@every 9s", "", "* * * * * *", "rubbish"} {
+		s := settings{PromoteSchedule: spec, ConfigFile: ""}
+		getenv := func(key string) string {
+			if key == "CUSTOMERSYNC_PROMOTE_SCHEDULE" {
+				return spec
+			}
+			return ""
+		}
+		_, err := s.config(getenv, needsDatabase)
+		if accepted := err == nil; accepted != (spec == "") { // empty is the default
+			t.Errorf("%q: %v", spec, err)
+		}
+	}
+}
+
+func TestFlagsWinOverEnvironmentOverFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, secret := filepath.Join(dir, "c.yaml"), filepath.Join(dir, "secret")
+	must(t, os.WriteFile(file, []byte("listen: 127.0.0.1:1\nops_listen: 127.0.0.1:1\nauth0_share: 0.1\ntrusted_providers: [a, b]\n"), 0o600))
+	must(t, os.WriteFile(secret, []byte("from-a-file\n"), 0o600))
+	env := map[string]string{
+		"CUSTOMERSYNC_LISTEN": "127.0.0.1:2", "CUSTOMERSYNC_OPS_LISTEN": "127.0.0.1:2", "CUSTOMERSYNC_CONFIG": file,
+		"AUTH0_CLIENT_SECRET_FILE": secret, "CUSTOMERSYNC_DATA_DIR": dir,
+	}
+	c, err := settings{Listen: "127.0.0.1:3"}.config(func(key string) string { return env[key] }, needsDatabase)
+	must(t, err)
+	if c.listen != "127.0.0.1:3" || c.opsListen != "127.0.0.1:2" || c.share != 0.1 || c.clientSecret != "from-a-file" || len(c.policy.TrustedProviders) != 2 {
+		t.Errorf("config %+v", c)
+	}
+	env["AUTH0_CLIENT_SECRET"] = "too"
+	if _, err := (settings{}).config(func(key string) string { return env[key] }, needsDatabase); err == nil || !strings.Contains(err.Error(), "both") {
+		t.Errorf("two secrets: %v", err)
+	}
+}
+
+func TestTheSimulatorListensOnLoopbackOnly(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{":4000", "0.0.0.0:4000", "192.0.2.1:4000", "[::]:4000"} {
+		if got := runProgram(t, nil, "sim", "--sim-listen", address); got.code != 2 || !strings.Contains(got.stderr, "loopback") {
+			t.Errorf("%s: %+v", address, got)
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	t.Parallel()
+	if got := runProgram(t, nil, "--help"); got.code != 0 || !strings.Contains(got.stdout, "serve") {
+		t.Errorf("help: %+v", got)
+	}
+	for _, args := range [][]string{{"srve"}, {"serve", "--nope"}, {"sync"}, {"sync", "--once", "--email", "ada"}, {"keys", "revoke"}} {
+		if got := runProgram(t, nil, args...); got.code != 2 {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
+func TestServeHealsWhenTheDatabaseAndAuth0ComeUp(t *testing.T) {
+	t.Parallel()
+	sim, env := tenant(t)
+	// A port where nothing listens yet, and later the database's doorman.
+	door, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	address := door.Addr().String()
+	must(t, door.Close())
+	sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /.well-known/jwks.json", Status: 503}}})
+	dsn := storetest.DSN(t)
+	d := startServe(t, append(env, "DATABASE_URL=postgres://customersync@"+address+"/"+databaseOf(dsn)+"?sslmode=disable"))
+	if status, _ := get(t, d.ops+"/livez"); status != 200 {
+		t.Errorf("livez %d", status)
+	}
+	status, body := get(t, d.ops+"/readyz")
+	if status != 503 || !strings.Contains(body, "database does not answer") || !strings.Contains(body, "signing keys") {
+		t.Errorf("readyz %d %s", status, body)
+	}
+	if status, body := get(t, d.api+"/customer/v1/customers"); status != 403 {
+		t.Errorf("API without key: %d %s", status, body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.api+"/customer/v1/customers", nil)
+	must(t, err)
+	req.Header.Set("Ahiko-App-Id", strings.Repeat("a", 32))
+	res, err := http.DefaultClient.Do(req)
+	must(t, err)
+	must(t, res.Body.Close())
+	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("API without database: %d", res.StatusCode)
+	}
+	door, err = net.Listen("tcp", address)
+	must(t, err)
+	defer door.Close()
+	go forward(door, socketOf(dsn))
+	sim.SetFaults(auth0sim.Faults{})
+	eventually(t, "readiness", func() bool { status, _ := get(t, d.ops+"/readyz"); return status == 200 })
+	if code := d.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func databaseOf(dsn string) string {
+	path, _, _ := strings.Cut(strings.TrimPrefix(dsn, "postgres://customersync@/"), "?")
+	return path
+}
+
+func socketOf(dsn string) string {
+	_, host, _ := strings.Cut(dsn, "host=")
+	return filepath.Join(strings.ReplaceAll(host, "%2F", "/"), ".s.PGSQL.5432")
+}
+
+// forward is a door to a database: TCP in front, its socket behind.
+func forward(door net.Listener, socket string) {
+	for {
+		in, err := door.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("unix", socket)
+		if err != nil {
+			_ = in.Close()
+			return
+		}
+		go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
+		go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+	}
+}
+
+func TestKilledDuringATickTheRowsAreAsIfItHadNotBeen(t *testing.T) {
+	t.Parallel()
+	sim, env := tenant(t)
+	dsn := storetest.DSN(t)
+	s := openDSN(t, dsn)
+	env = append(env, "DATABASE_URL="+dsn)
+	var ids []customer.ID
+	for i := range 8 {
+		address := fmt.Sprintf("c%d@example.com", i)
+		ids = append(ids, pending(t, s, address))
+		if _, err := sim.SignUp(auth0sim.SignUp{Email: address, EmailVerified: verified()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sim.Advance(2 * time.Minute)
+	sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/users", Delay: auth0sim.Duration(time.Minute)}}})
+	d := startServe(t, env)
+	eventually(t, "a tick to be under way", func() bool { return sim.Calls()["GET /api/v2/users"] > 0 })
+	d.stop(t, syscall.SIGKILL)
+	for _, id := range ids {
+		if c, err := s.Customer(t.Context(), id); err != nil || c.Lifecycle != customer.AuthPending || c.Version != 1 {
+			t.Errorf("after the kill: %+v, %v", c, err)
+		}
+	}
+	sim.SetFaults(auth0sim.Faults{})
+	startServe(t, env) // the lease of the killed one runs out by itself
+	eventually(t, "all to be linked", func() bool {
+		c, err := s.Customer(t.Context(), ids[len(ids)-1])
+		return err == nil && c.Lifecycle == customer.Active
+	})
+	for _, id := range ids {
+		history, err := s.History(t.Context(), id)
+		if err != nil || len(history) != 2 {
+			t.Errorf("history %+v, %v", history, err)
+		}
+	}
+	runs, err := s.Runs(t.Context(), 10)
+	if err != nil || len(runs) < 2 || runs[len(runs)-1].Result != customer.RunAborted {
+		t.Errorf("runs %+v, %v", runs, err)
+	}
+}
+
+func TestATermDuringATickReleasesTheLeaseAndEndsCleanly(t *testing.T) {
+	t.Parallel()
+	sim, env := tenant(t)
+	dsn := storetest.DSN(t)
+	s := openDSN(t, dsn)
+	pending(t, s, "ada@example.com")
+	sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/users-by-email", Delay: auth0sim.Duration(time.Minute)}}})
+	d := startServe(t, append(env, "DATABASE_URL="+dsn))
+	eventually(t, "a tick to be under way", func() bool { return sim.Calls()["GET /api/v2/users-by-email"] > 0 })
+	if code := d.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := s.Acquire(t.Context(), "test", time.Second); err != nil {
+		t.Errorf("lease: %v", err)
+	}
+	runs, err := s.Runs(t.Context(), 1)
+	if err != nil || len(runs) != 1 || runs[0].Result != customer.RunAborted {
+		t.Errorf("runs %+v, %v", runs, err)
+	}
+}
+
+func TestSyncOnce(t *testing.T) {
+	t.Parallel()
+	sim, env := tenant(t)
+	dsn := storetest.DSN(t)
+	s := openDSN(t, dsn)
+	env = append(env, "DATABASE_URL="+dsn, "CUSTOMERSYNC_LOG_LEVEL=error")
+	id := pending(t, s, "ada@example.com")
+	user, err := sim.SignUp(auth0sim.SignUp{Email: "ada@example.com", EmailVerified: verified()})
+	must(t, err)
+
+	dry := runProgram(t, env, "sync", "--once", "--dry-run")
+	if dry.code != 0 || !strings.Contains(dry.stdout, string(id)+"  ada@example.com  would link "+user.ID) {
+		t.Errorf("dry run: %+v", dry)
+	}
+	if c, err := s.Customer(t.Context(), id); err != nil || c.Version != 1 {
+		t.Errorf("the dry run wrote: %+v, %v", c, err)
+	}
+	sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Status: 500}}})
+	if got := runProgram(t, env, "sync", "--once"); got.code != 1 || !strings.Contains(got.stderr, "run failed") {
+		t.Errorf("with Auth0 down: %+v", got)
+	}
+	sim.SetFaults(auth0sim.Faults{})
+	got := runProgram(t, env, "sync", "--once", "--email", "ADA@example.com", "--json")
+	var line struct {
+		Action, Reason string
+		Linked         int
+	}
+	lines := strings.Split(strings.TrimSpace(got.stdout), "\n")
+	if got.code != 0 || len(lines) != 2 || json.Unmarshal([]byte(lines[0]), &line) != nil || line.Action != "link" {
+		t.Errorf("json: %+v", got)
+	}
+	if c, err := s.Customer(t.Context(), id); err != nil || c.AuthUserID != user.ID {
+		t.Errorf("linked: %+v, %v", c, err)
+	}
+}
+
+func TestSyncThatCouldDoSomeExitsThree(t *testing.T) {
+	t.Parallel()
+	sim, env := tenant(t)
+	dsn := storetest.DSN(t)
+	s := openDSN(t, dsn)
+	pending(t, s, "ada@example.com")
+	pending(t, s, "bob@example.com")
+	// One call in two fails, and so does its repetition.
+	sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/users-by-email", Status: 403, Times: 1}}})
+	if got := runProgram(t, append(env, "DATABASE_URL="+dsn, "CUSTOMERSYNC_LOG_LEVEL=error"), "sync", "--once"); got.code != 3 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestKeysInAnEmbeddedDatabaseThatTheDaemonRuns(t *testing.T) {
+	t.Parallel()
+	sim, env := tenant(t)
+	dir, err := os.MkdirTemp("", "customersync-embedded-")
+	must(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	must(t, os.Chmod(dir, 0o711))
+	env = append(env, "CUSTOMERSYNC_DATA_DIR="+filepath.Join(dir, "data"))
+	d := startServe(t, env)
+	eventually(t, "readiness", func() bool { status, _ := get(t, d.ops+"/readyz"); return status == 200 })
+	made := runProgram(t, env, "keys", "create", "shop")
+	key := regexp.MustCompile(`key: ([A-Za-z0-9]{32})`).FindStringSubmatch(made.stdout)
+	if made.code != 0 || key == nil {
+		t.Fatalf("create: %+v", made)
+	}
+	call := func() int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.api+"/customer/v1/customers", nil)
+		must(t, err)
+		req.Header.Set("Ahiko-App-Id", key[1])
+		req.Header.Set("Authorization", "Bearer "+sim.MintMachineToken("shop", auth0sim.TokenOptions{Permissions: []string{"read:customers"}}))
+		res, err := http.DefaultClient.Do(req)
+		must(t, err)
+		must(t, res.Body.Close())
+		return res.StatusCode
+	}
+	if status := call(); status != 200 {
+		t.Errorf("with the new key: %d", status)
+	}
+	id := regexp.MustCompile(`id: +(key_\w+)`).FindStringSubmatch(made.stdout)[1]
+	if got := runProgram(t, env, "keys", "list"); got.code != 0 || !strings.Contains(got.stdout, id) || strings.Contains(got.stdout, key[1]) {
+		t.Errorf("list: %+v", got)
+	}
+	if got := runProgram(t, env, "keys", "revoke", id); got.code != 0 {
+		t.Errorf("revoke: %+v", got)
+	}
+	eventually(t, "the key to be refused", func() bool { return call() == 403 })
+	if code := d.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if got := runProgram(t, env, "keys", "list"); got.code != 0 || !strings.Contains(got.stdout, "revoked") {
+		t.Errorf("after the daemon: %+v", got)
+	}
+}
