@@ -66,7 +66,7 @@ func word(s string) (token, int, error) {
 	i := 0
 	for ; i < len(s); i++ {
 		c := s[i]
-		inTime := c == ':' && i+1 < len(s) && isDigit(s[i+1]) && timeBegun.MatchString(b.String())
+		inTime := c == ':' && i+1 < len(s) && isDigit(s[i+1]) && b.Len() < longestTime && timeBegun.MatchString(b.String())
 		if !inTime && (c == '"' || strings.IndexByte(spaces+signs, c) >= 0) {
 			break
 		}
@@ -92,5 +92,9 @@ func word(s string) (token, int, error) {
 
 // timeBegun is a time up to one of its colons, perhaps that of its zone.
 var timeBegun = regexp.MustCompile(`^\d{4}-\d\d-\d\dT[0-9:.+-]*\d\d$`)
+
+// longestTime is how many bytes of a time there may be, so that a long word with
+// many colons is not searched again and again.
+const longestTime = 40
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -95,7 +95,8 @@ func (t *Tenant) limit(w http.ResponseWriter, group string) bool {
 		b = &bucket{r.burst, now}
 		t.buckets[name] = b
 	}
-	b.tokens = min(r.burst, b.tokens+now.Sub(b.at).Seconds()*r.perSecond)
+	elapsed := max(now.Sub(b.at), 0) // the clock may have been moved back
+	b.tokens = min(r.burst, b.tokens+elapsed.Seconds()*r.perSecond)
 	b.at = now
 	allowed := b.tokens >= 1
 	if allowed {
