@@ -158,7 +158,7 @@ func must(t *testing.T, err error) {
 
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	res, err := http.Get(url) //nolint:noctx // bounded by the test
+	res, err := http.Get(url)
 	must(t, err)
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
@@ -200,7 +200,7 @@ func verified() *bool { yes := true; return &yes }
 func TestAllFaultsOfAConfigurationAreNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "c.yaml")
-	must(t, os.WriteFile(file, []byte("listen: nowhere\nlog_levle: debug\n"), 0o600))
+	must(t, os.WriteFile(file, []byte("listen: nowhere\nlog_lvl: debug\n"), 0o600))
 	got := runProgram(t, []string{
 		"CUSTOMERSYNC_AUTH0_SHARE=2", "CUSTOMERSYNC_PROMOTE_SCHEDULE=0 0 30 2 *", "CUSTOMERSYNC_ACTION_SECRETS=hush-hush",
 		"AUTH0_DOMAIN=https://acme.auth0.com/", "DATABASE_URL=postgres://u:pw@h/d",
@@ -210,7 +210,7 @@ func TestAllFaultsOfAConfigurationAreNamedAtOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		`CUSTOMERSYNC_LISTEN (listen): "nowhere" from the configuration file: expected`,
-		`log_levle: in the configuration file: no such setting`,
+		`log_lvl: in the configuration file: no such setting`,
 		`CUSTOMERSYNC_OPS_LISTEN (ops_listen): "x" from the flag --ops-listen: expected`,
 		`CUSTOMERSYNC_AUTH0_SHARE (auth0_share): "2" from the environment: expected`,
 		`CUSTOMERSYNC_PROMOTE_SCHEDULE`, `CUSTOMERSYNC_ACTION_SECRETS (action_secrets): the value from the environment: expected`,

@@ -70,24 +70,43 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	s := &Server{sockets: socketDir(dir), done: make(chan struct{})}
-	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	switch {
-	case errors.Is(err, syscall.EWOULDBLOCK):
-		_ = lock.Close() // nothing was written
-		o.Logger.Info("using the database that another process runs", zap.String("dir", dir))
-	case err != nil:
-		return nil, fmt.Errorf("data directory: lock: %w", err)
-	default:
-		s.lock = lock
-		if err := s.launch(ctx, o, account, filepath.Join(dir, "data")); err != nil {
-			_ = lock.Close() // the first error is the one that matters
-			return nil, err
-		}
+	owner, err := s.ownOrJoin(ctx, lock)
+	if err != nil || !owner {
+		return s, errors.Join(err, lock.Close())
+	}
+	s.lock = lock
+	if err := s.launch(ctx, o, account, filepath.Join(dir, "data")); err != nil {
+		return nil, errors.Join(err, lock.Close())
 	}
 	if err := s.await(ctx); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
+}
+
+// ownOrJoin takes the lock of the data directory, or finds that another process
+// of ours has it and its server answers. While neither is so, somebody is on the
+// way up or down.
+func (s *Server) ownOrJoin(ctx context.Context, lock *os.File) (owner bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	for {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return false, fmt.Errorf("data directory: lock: %w", err)
+		}
+		if err = s.prepare(ctx); err == nil {
+			return false, nil
+		}
+		select {
+		case <-ctx.Done():
+			return false, fmt.Errorf("another process has the database, and it does not answer: %w", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // socketDir is a short path: the address of a Unix socket has room for about 100
@@ -211,20 +230,14 @@ func settlePredecessor(ctx context.Context, data string) error {
 	return nil
 }
 
-// await waits until the server takes connections, and makes the database.
+// await waits until the server that was launched takes connections.
 func (s *Server) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
-	connector, err := pq.NewConnector(s.Database("postgres"))
-	if err != nil {
-		return err
-	}
-	db := sql.OpenDB(connector)
-	defer func() { _ = db.Close() }() // nothing is pending on it
 	for {
-		err := db.PingContext(ctx)
+		err := s.prepare(ctx)
 		if err == nil {
-			return s.makeDatabase(ctx, db)
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -234,6 +247,20 @@ func (s *Server) await(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// prepare connects, and makes the database if it is not there.
+func (s *Server) prepare(ctx context.Context) error {
+	connector, err := pq.NewConnector(s.Database("postgres"))
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer func() { _ = db.Close() }() // nothing is pending on it
+	if err := db.PingContext(ctx); err != nil {
+		return err
+	}
+	return s.makeDatabase(ctx, db)
 }
 
 func (s *Server) makeDatabase(ctx context.Context, db *sql.DB) error {
