@@ -345,6 +345,11 @@ func TestDueAndIdleAreIndexProbes(t *testing.T) {
 		select gen_random_uuid(), now(), now(), 'A', 'B', i || '@x', i || '@x', 'active', 1, '', 'auth0|' || i
 		from generate_series(1, 20000) i`)
 	must(t, err)
+	_, err = db.ExecContext(t.Context(), `
+		insert into inbox (source, event_id, kind, state, actionable)
+		select 'action', i, 'x', 'done', true
+		from generate_series(1, 20000) i`)
+	must(t, err)
 	_, err = db.ExecContext(t.Context(), `analyze`)
 	must(t, err)
 	idle, err := s.Idle(t.Context())
