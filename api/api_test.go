@@ -30,6 +30,7 @@ type service struct {
 	t      *testing.T
 	url    string
 	store  *store.Store
+	dsn    string
 	tenant *auth0sim.Tenant
 	issuer *httptest.Server
 	appKey string
@@ -42,12 +43,24 @@ const (
 
 func newService(t *testing.T) *service {
 	t.Helper()
-	return serviceOn(t, storetest.New(t))
+	s := &service{t: t}
+	s.store = openStore(s)
+	s.serve()
+	return s
 }
 
-func serviceOn(t *testing.T, st *store.Store) *service {
+// replica is another daemon on the same database, with an issuer of its own.
+func (s *service) replica() *service {
+	s.t.Helper()
+	other := &service{t: s.t, store: s.store, dsn: s.dsn}
+	other.serve()
+	return other
+}
+
+func (s *service) serve() {
+	t, st := s.t, s.store
 	t.Helper()
-	s := &service{t: t, store: st, tenant: auth0sim.New(auth0sim.Options{})}
+	s.tenant = auth0sim.New(auth0sim.Options{})
 	s.issuer = httptest.NewServer(s.tenant)
 	t.Cleanup(s.issuer.Close)
 	t.Cleanup(s.tenant.Close)
@@ -77,7 +90,6 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 			t.Fatal("signing keys were never loaded")
 		}
 	}
-	return s
 }
 
 func must(t *testing.T, err error) {
@@ -689,7 +701,7 @@ func TestR17KeysAreMadeAndRevoked(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	must(t, s.store.RevokeAppKey(t.Context(), id))
-	fresh := serviceOn(t, s.store) // another replica
+	fresh := s.replica()
 	fresh.do("GET", customers, fresh.machine(), "", "Ahiko-App-Id", key).want(t, 403, "app_id_unknown")
 }
 

@@ -1,0 +1,34 @@
+package api_test
+
+import (
+	"database/sql"
+
+	"github.com/lib/pq"
+
+	"github.com/ahiko-io/customersync/store"
+	"github.com/ahiko-io/customersync/store/storetest"
+)
+
+// fill adds customers in bulk, past the API.
+func (s *service) fill(rows int) error {
+	connector, err := pq.NewConnector(s.dsn)
+	if err != nil {
+		return err
+	}
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	_, err = db.ExecContext(s.t.Context(), `
+		insert into customers (id, created_at, updated_at, first_name, last_name, email_address, email_key, lifecycle, version,
+		  created_by, auth_user_id)
+		select gen_random_uuid(), now(), now(), 'A', 'B', i || '@example.com', i || '@example.com', 'active', 1, '', 'auth0|' || i
+		from generate_series(1, $1) i`, rows)
+	return err
+}
+
+func openStore(s *service) *store.Store {
+	s.dsn = storetest.DSN(s.t)
+	st, err := store.Open(store.Options{DSN: s.dsn})
+	must(s.t, err)
+	s.t.Cleanup(func() { _ = st.Close() })
+	return st
+}
