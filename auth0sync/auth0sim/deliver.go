@@ -37,7 +37,7 @@ type hold struct {
 }
 
 // longestHold is for when no other delivery comes.
-const longestHold = 2 * time.Second
+const longestHold = 2500 * time.Millisecond
 
 func encode(body any) []byte {
 	var b bytes.Buffer
