@@ -62,7 +62,8 @@ func (a account) makeDir(dir string) error {
 	return a.makeOwned(dir)
 }
 
-// makeOwned makes a folder that only the account (and root) can enter.
+// makeOwned makes a folder that only the account (and root) can enter. One that
+// is there already must be ours: in /tmp anybody may have been quicker.
 func (a account) makeOwned(dir string) error {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // the parents of a private folder
 		return fmt.Errorf("data directory: %w", err)
@@ -70,17 +71,19 @@ func (a account) makeOwned(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	if a.credential != nil {
-		if err := os.Chown(dir, int(a.credential.Uid), int(a.credential.Gid)); err != nil {
-			return fmt.Errorf("data directory: %w", err)
-		}
-	}
-	info, err := os.Stat(dir)
+	info, err := os.Lstat(dir) // not through a link
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && a.credential == nil && int(owner.Uid) != os.Getuid() {
-		return fmt.Errorf("data directory %s belongs to another user", dir)
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || !ok || int(owner.Uid) != os.Getuid() && (a.credential == nil || owner.Uid != a.credential.Uid) {
+		return fmt.Errorf("data directory: %s is not a folder of ours", dir)
+	}
+	if a.credential == nil {
+		return nil
+	}
+	if err := os.Chown(dir, int(a.credential.Uid), int(a.credential.Gid)); err != nil {
+		return fmt.Errorf("data directory: %w", err)
 	}
 	return nil
 }

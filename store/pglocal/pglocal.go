@@ -293,6 +293,7 @@ func (s *Server) Stop() error {
 	var err error
 	if s.process != nil {
 		err = s.process.stop(stopWithin)
+		_ = os.Remove(s.sockets) // empty by now, and made anew at the next start
 	}
 	return errors.Join(err, s.lock.Close())
 }

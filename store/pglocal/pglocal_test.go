@@ -182,7 +182,27 @@ func TestADeepFolderGetsAShortSocket(t *testing.T) {
 			_ = os.Chmod(filepath.Dir(d), 0o755) //nolint:gosec // a test folder
 		}
 	}
-	must(t, exec1(t, start(t, dir).DSN(), `select 1`))
+	s := start(t, dir)
+	must(t, exec1(t, s.DSN(), `select 1`))
+	must(t, s.Stop())
+	_, sockets, _ := strings.Cut(s.DSN(), "host=")
+	if _, err := os.Stat(strings.ReplaceAll(sockets, "%2F", "/")); !os.IsNotExist(err) {
+		t.Errorf("%s was left behind: %v", sockets, err)
+	}
+}
+
+func TestAFolderOfSomebodyElseIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	if os.Getuid() != 0 {
+		dir = "/tmp" // it is root's
+	} else {
+		must(t, os.Mkdir(dir, 0o700))
+		must(t, os.Chown(dir, 12345, 12345))
+	}
+	if _, err := pglocal.Start(t.Context(), pglocal.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), "not a folder of ours") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestAsAnOrdinaryUser(t *testing.T) {
