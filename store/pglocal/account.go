@@ -2,6 +2,7 @@ package pglocal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"os"
@@ -21,28 +22,29 @@ type account struct {
 
 func accountOfCaller() account { return account{} }
 
-// serverAccount is the caller, or, since Postgres refuses root, the first of the
-// usual accounts without rights.
-func serverAccount() (account, error) {
+// serverAccount is the caller or, since Postgres refuses root, whoever the data
+// directory belongs to, or else the first of the usual accounts without rights.
+func serverAccount(dir string) (account, error) {
 	if os.Getuid() != 0 {
 		return account{}, nil
+	}
+	if info, err := os.Lstat(dir); err == nil {
+		if owner, ok := info.Sys().(*syscall.Stat_t); ok && owner.Uid != 0 {
+			return account{&syscall.Credential{Uid: owner.Uid, Gid: owner.Gid}, "the owner of that directory"}, nil
+		}
 	}
 	for _, name := range []string{"postgres", "_postgres", "nobody"} {
 		u, err := osuser.Lookup(name)
 		if err != nil {
 			continue
 		}
-		uid, err := strconv.ParseUint(u.Uid, 10, 32)
-		if err != nil {
-			continue
+		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+		if errors.Join(err1, err2) == nil {
+			return account{&syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, name}, nil
 		}
-		gid, err := strconv.ParseUint(u.Gid, 10, 32)
-		if err != nil {
-			continue
-		}
-		return account{&syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, name}, nil
 	}
-	return account{}, fmt.Errorf("Postgres does not run as root, and there is no user postgres, _postgres or nobody to run it as") //nolint:staticcheck // a name begins the sentence
+	return account{}, errors.New("root cannot run Postgres, and there is no user postgres, _postgres or nobody to run it as")
 }
 
 // command is a program run by the account, in a folder that it may enter.

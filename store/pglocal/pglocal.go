@@ -58,7 +58,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	account, err := serverAccount()
+	account, err := serverAccount(dir)
 	if err != nil {
 		return nil, err
 	}
