@@ -47,13 +47,13 @@ func (u User) Seen() customer.Seen {
 
 // Fresh reports whether the user changed so shortly before it was seen that
 // Auth0's search, which is eventually consistent, may have shown an older state.
-func (u User) Fresh() bool { return u.SeenAt.Sub(u.UpdatedAt) < searchLag }
+func (u User) Fresh() bool { return u.SeenAt.Sub(u.UpdatedAt) < SearchLag }
 
-// searchLag is how long a change may take to reach Auth0's search index.
-const searchLag = 60 * time.Second
+// SearchLag is how long a change may take to reach Auth0's search index.
+const SearchLag = 60 * time.Second
 
 // SettledAt is when a Fresh user stops being so, by Auth0's clock.
-func (u User) SettledAt() time.Time { return u.UpdatedAt.Add(searchLag) }
+func (u User) SettledAt() time.Time { return u.UpdatedAt.Add(SearchLag) }
 
 func (u User) evidence(namedBy string) customer.Evidence {
 	var providers []string

@@ -202,7 +202,8 @@ func insert(ctx context.Context, tx *sqlx.Tx, d customer.Draft, cause customer.C
 	if err := writeHistory(ctx, tx, made, change{what: "created"}, cause); err != nil {
 		return row{}, err
 	}
-	if due {
+	// Others wait for the next tick: many made at once are then looked up together.
+	if hint.User.Valid {
 		err = notify(ctx, tx)
 	}
 	return made, err

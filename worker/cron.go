@@ -70,7 +70,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		cron.WithLogger(logger),
 		cron.WithChain(cron.SkipIfStillRunning(logger), cron.Recover(logger)),
 	)
-	if _, err := jobs.AddFunc(w.schedule, func() { _ = w.tick(ctx, "promote") /* it logs its errors */ }); err != nil {
+	if _, err := jobs.AddFunc(w.schedule, func() { _ = w.tick(ctx, KindPromote) /* it logs its errors */ }); err != nil {
 		return fmt.Errorf("promote: %w", err)
 	}
 	if _, err := jobs.AddFunc(pruneSchedule, func() { w.prune(ctx) }); err != nil {
@@ -112,7 +112,7 @@ func (w *Worker) serveWakes(ctx context.Context) {
 // do: the run that holds the lease now may have looked before the wake's cause
 // was written.
 func (w *Worker) untilHeard(ctx context.Context) {
-	for errors.Is(w.guarded(ctx, "inbox"), customer.ErrLeaseHeld) {
+	for errors.Is(w.guarded(ctx, KindInbox), customer.ErrLeaseHeld) {
 		select {
 		case <-ctx.Done():
 			return

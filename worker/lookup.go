@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,6 +25,8 @@ const (
 	// patience is how many look-ups in a row may fail before a pass gives up:
 	// whoever comes next would fail too, and costs a call each.
 	patience = 3
+	// together is the grid on which customers that were put off come due.
+	together = 30 * time.Second
 	// abreast is how many single look-ups are under way at once.
 	abreast = 4
 )
@@ -51,6 +54,8 @@ func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) 
 	}
 	if len(several) <= fewLookups {
 		single, several = append(single, several...), nil
+	} else if p.order.Kind != KindSync {
+		several = p.putOffYoung(several)
 	}
 	several = append(several, turn...)
 	err := p.oneByOne(ctx, single)
@@ -62,6 +67,20 @@ func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) 
 		err = p.searchFor(ctx, batch)
 	}
 	return looks, err
+}
+
+// putOffYoung leaves out customers made so lately that search may not know their
+// users yet. Many are due, so many are being made: they wait for each other, and
+// one search does for fifty.
+func (p *pass) putOffYoung(looks []*look) (rest []*look) {
+	for _, l := range looks {
+		if settled := l.due.CreatedAt.Add(auth0sync.SearchLag); settled.After(p.now) {
+			l.putOff = settled.Truncate(together).Add(together)
+			continue
+		}
+		rest = append(rest, l)
+	}
+	return rest
 }
 
 func skip(looks []*look) {

@@ -77,9 +77,10 @@ func (p *pass) absorb(ctx context.Context) error {
 type look struct {
 	due     customer.Due
 	found   []auth0sync.User
-	asked   bool  // Auth0 answered
-	skipped bool  // the pass stopped before it was its turn: stays due
-	err     error // Auth0 could not be asked
+	asked   bool      // Auth0 answered
+	skipped bool      // the pass stopped before it was its turn: stays due
+	putOff  time.Time // not asked about before then; zero: no
+	err     error     // Auth0 could not be asked
 }
 
 // plan is what a page came to.
@@ -102,7 +103,11 @@ func (p *pass) reconcile(ctx context.Context, page []customer.Due) error {
 	}
 	decided := plan{seen: map[string]customer.Seen{}}
 	for _, l := range looks {
-		if l.skipped {
+		switch {
+		case l.skipped:
+			continue
+		case !l.putOff.IsZero():
+			p.hold(&decided, l, customer.Hold{Reason: customer.Waiting, Misses: l.due.Misses, Next: l.putOff})
 			continue
 		}
 		p.tally.Looked++

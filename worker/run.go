@@ -24,11 +24,18 @@ const (
 
 // Order is what RunOnce is asked to do. Its zero value is everything that is due.
 type Order struct {
-	Kind   string            // "promote", "inbox" or "sync"; it also sets the priority at Auth0's rate limit
+	Kind   string            // one of the Kind constants; it also sets the priority at Auth0's rate limit
 	Only   customer.EmailKey // this customer alone, due or not; "": all that is due
 	DryRun bool              // decide, but write nothing and take no lease
 	Each   func(Outcome)     // called with each decision; may be nil
 }
+
+// What starts a run.
+const (
+	KindPromote = "promote" // the clock
+	KindInbox   = "inbox"   // a delivery, or a customer that somebody changed
+	KindSync    = "sync"    // an operator, who does not want customers put off
+)
 
 // Outcome is what a run decided, or would have decided, about one customer.
 type Outcome struct {
@@ -180,7 +187,7 @@ func result(ctx context.Context, r customer.Run, stopped error, answered int) cu
 
 // priority ranks a run at Auth0's rate limit: a person waits behind a delivery.
 func priority(kind string) auth0sync.Priority {
-	if kind == "inbox" {
+	if kind == KindInbox {
 		return auth0sync.Webhook
 	}
 	return auth0sync.Cron

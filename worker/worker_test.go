@@ -93,9 +93,11 @@ func (w world) signUp(t *testing.T, s auth0sim.SignUp) auth0sim.User {
 	return u
 }
 
-func (w world) run(t *testing.T) customer.Run {
+func (w world) run(t *testing.T) customer.Run { return w.runAs(t, worker.KindPromote) }
+
+func (w world) runAs(t *testing.T, kind string) customer.Run {
 	t.Helper()
-	r, err := w.RunOnce(t.Context(), worker.Order{Kind: "promote"})
+	r, err := w.RunOnce(t.Context(), worker.Order{Kind: kind})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +111,7 @@ func (w world) look(t *testing.T, address string) customer.Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := w.RunOnce(t.Context(), worker.Order{Kind: "sync", Only: email.Key})
+	r, err := w.RunOnce(t.Context(), worker.Order{Kind: worker.KindSync, Only: email.Key})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,6 +234,13 @@ func TestAThousandPendingTakeTwentySearches(t *testing.T) {
 		w.signUp(t, auth0sim.SignUp{Email: address, EmailVerified: yes()})
 	}
 	w.tenant.Advance(2 * time.Minute) // search has settled
+	if run := w.run(t); run.Looked != 0 {
+		t.Errorf("young ones were looked at: %+v", run)
+	}
+	if calls := w.tenant.Calls(); len(calls) != 0 {
+		t.Errorf("calls %v", calls)
+	}
+	w.Worker = newWorker(t, later{w.store, 2 * time.Minute}, w.tenant.Issuer(), auth0sync.Policy{})
 	run := w.run(t)
 	if run.Linked != 1000 || run.Result != customer.RunOK {
 		t.Errorf("run %+v", run)
@@ -240,6 +249,19 @@ func TestAThousandPendingTakeTwentySearches(t *testing.T) {
 		t.Errorf("%d searches, calls %v", n, w.tenant.Calls())
 	}
 }
+
+// later is the database some time from now.
+type later struct {
+	*store.Store
+	by time.Duration
+}
+
+func (l later) Now(ctx context.Context) (time.Time, error) {
+	now, err := l.Store.Now(ctx)
+	return now.Add(l.by), err
+}
+
+func (later) Idle(context.Context) (bool, error) { return false, nil }
 
 // deliver posts what the tenant sends to the worker, as the API would.
 func (w world) connect(t *testing.T) {
@@ -378,7 +400,7 @@ func TestDryRunWritesNothingAndNamesEveryCustomer(t *testing.T) {
 	id := w.enroll(t, "ada@example.com")
 	u := w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
 	var outcomes []worker.Outcome
-	_, err := w.RunOnce(t.Context(), worker.Order{Kind: "sync", DryRun: true, Each: func(o worker.Outcome) { outcomes = append(outcomes, o) }})
+	_, err := w.RunOnce(t.Context(), worker.Order{Kind: worker.KindSync, DryRun: true, Each: func(o worker.Outcome) { outcomes = append(outcomes, o) }})
 	must(t, err)
 	if len(outcomes) != 1 || outcomes[0].Customer.ID != id || outcomes[0].Action != worker.ActionLink || outcomes[0].AuthUserID != u.ID {
 		t.Errorf("outcomes %+v", outcomes)
@@ -464,11 +486,11 @@ func TestSearchIsNotBelievedAboutAFreshUser(t *testing.T) {
 		must(t, w.tenant.ChangeEmail(u.ID, "other-"+u.Email))
 	}
 	w.tenant.Advance(29 * time.Second)
-	if r := w.run(t); r.Linked != 0 {
+	if r := w.runAs(t, worker.KindSync); r.Linked != 0 {
 		t.Errorf("linked %d by a state that is no more", r.Linked)
 	}
 	w.tenant.Advance(20 * time.Second)
-	if r := w.run(t); r.Linked != 0 {
+	if r := w.runAs(t, worker.KindSync); r.Linked != 0 {
 		t.Errorf("linked %d by a state that is no more", r.Linked)
 	}
 }
@@ -486,7 +508,7 @@ func TestTwoWorkersLinkEachCustomerOnce(t *testing.T) {
 	done := make(chan error)
 	for range 4 {
 		go func() {
-			_, err := w.RunOnce(context.WithoutCancel(t.Context()), worker.Order{Kind: "promote"})
+			_, err := w.RunOnce(context.WithoutCancel(t.Context()), worker.Order{Kind: worker.KindSync})
 			done <- err
 		}()
 	}

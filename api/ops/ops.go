@@ -6,8 +6,8 @@ package ops
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,17 +45,21 @@ func New(checks []Check, metrics prometheus.Gatherer) http.Handler {
 func run(ctx context.Context, checks []Check) (results map[string]string, ready bool) {
 	ctx, cancel := context.WithTimeout(ctx, checkWithin)
 	defer cancel()
-	errs := make([]error, len(checks))
-	var all sync.WaitGroup
+	outcomes := make([]chan error, len(checks))
 	for i, check := range checks {
-		all.Go(func() { errs[i] = check.Do(ctx) })
+		outcomes[i] = make(chan error, 1) // nobody may be left to read it
+		go func() { outcomes[i] <- check.Do(ctx) }()
 	}
-	all.Wait()
 	results, ready = map[string]string{}, true
 	for i, check := range checks {
+		err := errors.New("no answer in time")
+		select { // lib/pq does not always go by its context, so the check is not waited for
+		case err = <-outcomes[i]:
+		case <-ctx.Done():
+		}
 		results[check.Name] = "ok"
-		if errs[i] != nil {
-			results[check.Name], ready = errs[i].Error(), false
+		if err != nil {
+			results[check.Name], ready = err.Error(), false
 		}
 	}
 	return results, ready

@@ -25,7 +25,7 @@ import (
 )
 
 type demoCmd struct {
-	Fast    bool   `help:"Look again after one second instead of ten."`
+	Fast    bool   `help:"Look every second instead of every five."`
 	EnvFile string `help:"Write addresses, keys and tokens to this file as KEY=value lines once the story is told." placeholder:"FILE"`
 }
 
@@ -112,7 +112,7 @@ func (d *demo) start(ctx context.Context, fast bool) (<-chan error, error) {
 		listen: freeAddress(ctx, "127.0.0.1:8080"), opsListen: freeAddress(ctx, "127.0.0.1:9090"),
 		baseURL: d.sim, clientID: "sim-client", clientSecret: "sim-secret", audience: "https://api.customersync.test", share: 0.5,
 		actionSecrets: []string{d.secret}, streamTokens: []string{d.token},
-		schedule: "@every 10s", firstBackoff: 10 * time.Second, emailClaim: "email",
+		schedule: "@every 5s", firstBackoff: 5 * time.Second, emailClaim: "email",
 	}
 	if fast {
 		c.schedule, c.firstBackoff = "@every 1s", time.Second

@@ -27,7 +27,7 @@ type syncCmd struct {
 
 // Run looks at what is due, through the same code as the daemon.
 func (v syncCmd) Run(ctx context.Context, p process, s *settings) error {
-	order := worker.Order{Kind: "sync", DryRun: v.DryRun}
+	order := worker.Order{Kind: worker.KindSync, DryRun: v.DryRun}
 	if v.Email != "" {
 		email, err := customer.ParseEmail(v.Email)
 		if err != nil {
