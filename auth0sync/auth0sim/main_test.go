@@ -223,4 +223,3 @@ func (w *waits) wait(ctx context.Context, d time.Duration) error {
 }
 
 func yes() *bool { b := true; return &b }
-func no() *bool  { b := false; return &b }
