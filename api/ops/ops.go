@@ -52,17 +52,28 @@ func run(ctx context.Context, checks []Check) (results map[string]string, ready 
 	}
 	results, ready = map[string]string{}, true
 	for i, check := range checks {
-		err := errors.New("no answer in time")
-		select { // lib/pq does not always go by its context, so the check is not waited for
-		case err = <-outcomes[i]:
-		case <-ctx.Done():
-		}
 		results[check.Name] = "ok"
-		if err != nil {
+		if err := outcome(ctx, outcomes[i]); err != nil {
 			results[check.Name], ready = err.Error(), false
 		}
 	}
 	return results, ready
+}
+
+// outcome waits for a check until ctx ends. The check itself is not waited for:
+// lib/pq does not always go by its context.
+func outcome(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done: // it was done in time, only not asked
+		return err
+	default:
+		return errors.New("no answer in time")
+	}
 }
 
 func write(w http.ResponseWriter, status int, body any) {
