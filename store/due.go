@@ -90,7 +90,7 @@ func (s *Store) due(ctx context.Context, query string, args ...any) ([]customer.
 
 // Hold writes why customers go on waiting and when to look again, and returns how
 // many it wrote. A customer that something made due again since it was read is
-// left so. Nothing that other systems see changes, so there is no history row.
+// left so, and a hint that Auth0 could not be asked about is kept. Nothing that other systems see changes, so there is no history row.
 func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (done int, err error) {
 	n := len(holds)
 	if n == 0 {
@@ -110,7 +110,8 @@ func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (d
 			update customers c
 			set reason = h.reason, misses = h.misses, next_check_at = h.next,
 			  checked_at = case when h.asked then clock_timestamp() else c.checked_at end,
-			  hint_auth_user_id = null, hint_email = null
+			  hint_auth_user_id = case when not h.asked then c.hint_auth_user_id end,
+			  hint_email = case when not h.asked then c.hint_email end
 			from unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::bool[])
 			  as h(id, reason, misses, next, due, asked)
 			where c.id = h.id and c.lifecycle = 'auth_pending' and c.next_check_at is not distinct from h.due`,

@@ -99,7 +99,7 @@ func (p *pass) oneByOne(ctx context.Context, looks []*look) error {
 		var group errgroup.Group
 		for _, l := range some {
 			group.Go(func() error {
-				l.found, l.err = p.ask(ctx, l.due)
+				l.found, l.partial, l.err = p.ask(ctx, l.due)
 				l.asked = l.err == nil
 				return nil
 			})
@@ -166,32 +166,38 @@ func spellings(email customer.Email) []string {
 	return []string{key, email.Address}
 }
 
-// ask looks one customer up.
-func (p *pass) ask(ctx context.Context, due customer.Due) ([]auth0sync.User, error) {
+// ask looks one customer up. partial says that there may be users of the
+// customer's address that were not asked for.
+func (p *pass) ask(ctx context.Context, due customer.Due) (found []auth0sync.User, partial bool, err error) {
 	switch {
 	case due.Lifecycle == customer.Active:
-		return p.byID(ctx, due.AuthUserID)
+		found, err = p.byID(ctx, due.AuthUserID)
 	case due.Hint.AuthUserID != "":
 		return p.byHint(ctx, due)
 	default:
-		return p.byEmail(ctx, string(due.Email.Key), due.Email.Address)
+		found, err = p.byEmail(ctx, string(due.Email.Key), due.Email.Address)
 	}
+	return found, false, err
 }
 
 // byHint follows a delivery: one call if it says nothing true. A delivery that
 // names the customer's address is followed by that address, as Auth0 spells it,
 // since that shows rivals for it as well; any other by the user it names.
-func (p *pass) byHint(ctx context.Context, due customer.Due) ([]auth0sync.User, error) {
+func (p *pass) byHint(ctx context.Context, due customer.Due) (found []auth0sync.User, partial bool, err error) {
 	key := string(due.Email.Key)
 	if due.Hint.Key != due.Email.Key || !due.Email.Key.Matchable() {
-		return p.byID(ctx, due.Hint.AuthUserID)
+		found, err = p.byID(ctx, due.Hint.AuthUserID)
+		return found, due.Email.Key.Matchable(), err
 	}
-	found, err := p.directory.ByEmail(ctx, due.Hint.Email)
-	if err != nil || len(found) == 0 || due.Hint.Email == key {
-		return found, err
+	found, err = p.directory.ByEmail(ctx, due.Hint.Email)
+	if err != nil || due.Hint.Email == key {
+		return found, false, err
+	}
+	if len(found) == 0 {
+		return nil, true, nil
 	}
 	rivals, err := p.directory.ByEmail(ctx, key)
-	return append(found, rivals...), err
+	return append(found, rivals...), false, err
 }
 
 // byEmail asks for an address by its key, and as typed if the key finds nobody:

@@ -78,6 +78,7 @@ type look struct {
 	due     customer.Due
 	found   []auth0sync.User
 	asked   bool      // Auth0 answered
+	partial bool      // but only about what a delivery named: enough to link, not to say why not
 	skipped bool      // the pass stopped before it was its turn: stays due
 	putOff  time.Time // not asked about before then; zero: no
 	err     error     // Auth0 could not be asked
@@ -96,8 +97,7 @@ type plan struct {
 // wait; the error returned means that the pass cannot go on.
 func (p *pass) reconcile(ctx context.Context, page []customer.Due) error {
 	looks, stopped := p.lookUp(ctx, page)
-	users, named, keys := premises(looks)
-	world, err := p.store.World(ctx, users, named, keys)
+	world, err := p.world(ctx, looks...)
 	if err != nil {
 		return fmt.Errorf("read who holds what: %w", err)
 	}
@@ -119,6 +119,12 @@ func (p *pass) reconcile(ctx context.Context, page []customer.Due) error {
 		}
 	}
 	return stopped
+}
+
+// world reads who holds what, as far as the decisions about these looks ask.
+func (p *pass) world(ctx context.Context, looks ...look) (customer.World, error) {
+	users, named, keys := premises(looks)
+	return p.store.World(ctx, users, named, keys)
 }
 
 // premises lists whom and what the decisions about these looks will ask for.
@@ -167,7 +173,11 @@ func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.Worl
 		p.report(Outcome{Customer: l.due.Customer, Action: ActionLink, AuthUserID: verdict.Link.AuthUserID})
 		return
 	}
-	p.addHold(to, l, verdict.Reason)
+	reason := verdict.Reason
+	if l.partial {
+		reason = l.due.Reason
+	}
+	p.addHold(to, l, reason)
 }
 
 // addHold keeps a customer waiting. A look that only a delivery asked for and
@@ -258,8 +268,11 @@ func (p *pass) confirm(ctx context.Context, to *plan, l *look, fresh auth0sync.U
 		return auth0sync.Verdict{}
 	}
 	p.confirmations--
-	user, err := p.directory.ByID(ctx, fresh.ID)
 	others := slices.DeleteFunc(slices.Clone(l.found), func(u auth0sync.User) bool { return u.ID == fresh.ID })
+	user, err := p.directory.ByID(ctx, fresh.ID)
+	if err == nil {
+		world, err = p.world(ctx, look{found: append(others, user)}) // it may name other customers than before
+	}
 	switch {
 	case isGone(err):
 		l.found = others

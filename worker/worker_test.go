@@ -363,6 +363,48 @@ func TestALookThatADeliveryAskedForInVainDoesNotDelayTheNext(t *testing.T) {
 	}
 }
 
+// hint puts a delivery into the inbox, past the webhook.
+func (w world) hint(t *testing.T, h customer.Hint) {
+	t.Helper()
+	h.Verified = true
+	_, err := w.store.Receive(t.Context(), customer.Delivery{
+		Source: auth0sync.SourceAction, EventID: uuid.NewString(), Kind: "post-login", Understood: true, Hint: h,
+	})
+	must(t, err)
+}
+
+func TestADeliveryThatProvesNothingDoesNotChangeTheReason(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	id := w.enroll(t, "ada@example.com")
+	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", Connection: auth0sim.Google})
+	other := w.signUp(t, auth0sim.SignUp{Email: "other@example.com", EmailVerified: yes()})
+	w.run(t)
+	w.hint(t, customer.Hint{AuthUserID: other.ID, CustomerID: id})
+	w.run(t)
+	w.hint(t, customer.Hint{AuthUserID: "auth0|ghost", Email: "ADA@example.com", Key: "ada@example.com"})
+	w.run(t)
+	if got := w.reason(t, "ada@example.com"); got != customer.SeveralUsers {
+		t.Errorf("reason %s", got)
+	}
+}
+
+func TestAHintOutlivesAnOutage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	id := w.enroll(t, "ada@example.com")
+	u := w.signUp(t, auth0sim.SignUp{Email: "Ada@Example.com", Connection: auth0sim.Google})
+	w.hint(t, customer.Hint{AuthUserID: u.ID, Email: u.Email, Key: "ada@example.com"})
+	w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Status: 500}}})
+	w.run(t)
+	w.tenant.SetFaults(auth0sim.Faults{})
+	w.look(t, "ada@example.com") // by its key alone nobody would be found
+	if got := w.get(t, id); got.AuthUserID != u.ID {
+		t.Errorf("%s because %s", got.Lifecycle, w.reason(t, "ada@example.com"))
+	}
+}
+
 func TestALinkedCustomerWithoutAddressGetsItsUsers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
