@@ -26,7 +26,7 @@ func TestLanesDoNotChangeWhatIsDecided(t *testing.T) {
 			if r.IntN(2) == 0 {
 				policy.ConnectionPriority = []string{auth0sim.Google}
 			}
-			w := newWorld(t, auth0sim.Options{}, policy)
+			w := newWorld(t, auth0sim.Rude(auth0sim.Options{}), policy)
 			ids, users := populate(t, w, r)
 			disturb(t, w, r, ids, users)
 			settle(t, w, len(ids))

@@ -150,7 +150,7 @@ func (p *pass) searchFor(ctx context.Context, batch []*look) error {
 		}
 	}
 	for _, l := range batch {
-		l.found, l.err, l.asked = byKey[l.due.Email.Key], err, err == nil
+		l.found, l.err, l.asked, l.searched = byKey[l.due.Email.Key], err, err == nil, true
 	}
 	return p.stopping(ctx)
 }

@@ -75,13 +75,14 @@ func (p *pass) absorb(ctx context.Context) error {
 
 // look is what is known of one customer after Auth0 was asked.
 type look struct {
-	due     customer.Due
-	found   []auth0sync.User
-	asked   bool      // Auth0 answered
-	partial bool      // but only about what a delivery named: enough to link, not to say why not
-	skipped bool      // the pass stopped before it was its turn: stays due
-	putOff  time.Time // not asked about before then; zero: no
-	err     error     // Auth0 could not be asked
+	due      customer.Due
+	found    []auth0sync.User
+	asked    bool      // Auth0 answered
+	partial  bool      // but only about what a delivery named: enough to link, not to say why not
+	searched bool      // by search, where a miss is no proof of absence
+	skipped  bool      // the pass stopped before it was its turn: stays due
+	putOff   time.Time // not asked about before then; zero: no
+	err      error     // Auth0 could not be asked
 }
 
 // plan is what a page came to.
@@ -173,11 +174,17 @@ func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.Worl
 		p.report(Outcome{Customer: l.due.Customer, Action: ActionLink, AuthUserID: verdict.Link.AuthUserID})
 		return
 	}
-	reason := verdict.Reason
-	if l.partial {
-		reason = l.due.Reason
+	p.addHold(to, l, l.reason(verdict.Reason))
+}
+
+// reason is why the customer waits, given what the rule says of the users found.
+// A look that may have missed some does not replace what a better one told.
+func (l look) reason(decided customer.Reason) customer.Reason {
+	known := !slices.Contains([]customer.Reason{customer.Waiting, customer.Auth0Error, customer.Auth0Budget}, l.due.Reason)
+	if l.partial || known && l.searched && decided == customer.NotRegistered {
+		return l.due.Reason
 	}
-	p.addHold(to, l, reason)
+	return decided
 }
 
 // addHold keeps a customer waiting. A look that only a delivery asked for and
