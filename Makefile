@@ -12,7 +12,7 @@ demo: postgres build ## show the main job on a throw-away database and a simulat
 	@bin/customersync demo
 
 .PHONY: test
-test: postgres node ## run all tests, on a real Postgres
+test: postgres node cc ## run all tests, on a real Postgres
 	$(GO) test -race -shuffle=on -timeout 15m ./...
 
 .PHONY: build
@@ -39,6 +39,10 @@ docs: build ## write the generated parts of the README
 .PHONY: postgres
 postgres: ## see that a Postgres server is installed
 	@.ci/install initdb postgresql postgresql@17
+
+.PHONY: cc
+cc: ## see that a C compiler is installed: the race detector needs one
+	@.ci/install gcc "gcc libc6-dev" gcc
 
 .PHONY: node
 node: ## see that Node.js is installed: one test runs the Auth0 Actions in it
