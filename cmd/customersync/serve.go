@@ -61,7 +61,7 @@ const (
 	// migrateAgain is how soon a database that could not be prepared is tried again.
 	migrateAgain = time.Second
 	// drainWithin is how long requests in flight may take after a signal.
-	drainWithin   = 15 * time.Second
+	drainWithin   = 10 * time.Second
 	headersWithin = 10 * time.Second
 	idleFor       = 2 * time.Minute
 )
@@ -108,9 +108,9 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 	}
 	log.Info("stopping")
 	stopWork()
-	err = drain(apiServer) //nolint:contextcheck // ctx has ended
+	drain(apiServer, log) //nolint:contextcheck // ctx has ended
 	work.Wait()
-	return errors.Join(serveErr, err, opsServer.Close())
+	return errors.Join(serveErr, opsServer.Close())
 }
 
 // daemon is the parts of the program, put together.
@@ -222,14 +222,14 @@ func httpServer(h http.Handler, log *zap.Logger) *http.Server {
 	}
 }
 
-// drain lets requests in flight come to their end.
-func drain(s *http.Server) error {
+// drain lets requests in flight come to their end. Those that take too long, such
+// as a listing to a slow client, are cut off: that is no failure of the daemon.
+func drain(s *http.Server, log *zap.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), drainWithin)
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
-		return errors.Join(s.Close(), fmt.Errorf("some requests were cut off: %w", err))
+		log.Warn("some requests were cut off", zap.Error(errors.Join(err, s.Close())))
 	}
-	return nil
 }
 
 // pendingCollector shows how many customers wait, by reason, at each scrape.
