@@ -375,7 +375,7 @@ func TestR03ARotatedKeyIsFoundAndOldTokensStayGood(t *testing.T) {
 func TestR05EveryErrorHasTheOneShape(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
-	for _, path := range []string{"/", "/nothing", "/customer/v1", customers + "/", "/customer//v1/customers", "/customer/./v1/customers", customers + "/a/b"} {
+	for _, path := range []string{"/", "/nothing", "/customer/v1", customers + "/", "/customer//v1/customers", "/customer/./v1/customers", customers + "/a/b/c"} {
 		s.do("GET", path, "", "", "Authorization", "").want(t, http.StatusNotFound, "not_found")
 	}
 	for _, method := range []string{"PUT", "OPTIONS", "PROPFIND"} {
@@ -504,7 +504,7 @@ func TestR08TheSameValueChangesNothing(t *testing.T) {
 	must(t, err)
 	var changes []string
 	for _, h := range history {
-		changes = append(changes, h.Change)
+		changes = append(changes, h.What)
 	}
 	if strings.Join(changes, " ") != "created patched closed" {
 		t.Errorf("history %v", changes)
@@ -569,7 +569,7 @@ func TestR11AVerifiedTokenLinksAtOnce(t *testing.T) {
 	}
 	history, err := s.store.History(t.Context(), customer.ID(id))
 	must(t, err)
-	if len(history) != 2 || history[1].Change != "linked" || history[1].CauseKind != "token" || !strings.Contains(string(history[1].Evidence), `"token"`) {
+	if len(history) != 2 || history[1].What != "linked" || history[1].Cause.Kind != "token" || !strings.Contains(string(history[1].Evidence), `"token"`) {
 		t.Errorf("history %+v", history)
 	}
 	bobUser, bob := s.person("bob@example.com", false)
@@ -682,8 +682,8 @@ func TestR16RequestIDs(t *testing.T) {
 	id := s.do("POST", customers, s.machine(), `{"first_name":"A","last_name":"B"}`, "X-Request-Id", "abc-2").id(t)
 	history, err := s.store.History(t.Context(), customer.ID(id))
 	must(t, err)
-	if history[0].RequestID != "abc-2" {
-		t.Errorf("history has %q", history[0].RequestID)
+	if history[0].Cause.RequestID != "abc-2" {
+		t.Errorf("history has %q", history[0].Cause.RequestID)
 	}
 }
 
@@ -703,6 +703,36 @@ func TestR17KeysAreMadeAndRevoked(t *testing.T) {
 	must(t, s.store.RevokeAppKey(t.Context(), id))
 	fresh := s.replica()
 	fresh.do("GET", customers, fresh.machine(), "", "Ahiko-App-Id", key).want(t, 403, "app_id_unknown")
+}
+
+func TestR19WhyACustomerWaits(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	id := s.create("ada@example.com")
+	path := customers + "/" + id + "/explain"
+	got := s.do("GET", path, s.machine(), "").data(t)
+	want := customer.Waiting.Meaning()
+	if got["reason"] != "waiting" || got["sentence"] != want.Sentence || got["who_acts"] != want.Who || got["next_look_at"] == nil || got["auth0_asked_at"] != nil {
+		t.Errorf("waiting: %v", got)
+	}
+	user, _ := s.person("ada@example.com", true)
+	s.do("PATCH", customers+"/"+id, s.machine(), `{"auth_user_id":"`+user.ID+`"}`, "X-Request-Id", "req-7").want(t, 200, "")
+	got = s.do("GET", path, s.machine(), "").data(t)
+	history, _ := got["history"].([]any)
+	if got["reason"] != nil || got["customer_lifecycle"] != "active" || len(history) != 2 {
+		t.Fatalf("linked: %v", got)
+	}
+	if last, _ := history[1].(map[string]any); last["change"] != "linked" || last["to"] != user.ID || last["request_id"] != "req-7" || last["from_lifecycle"] != "auth_pending" {
+		t.Errorf("history: %v", last)
+	}
+	s.do("DELETE", customers+"/"+id, s.machine(), "").want(t, 200, "")
+	if got = s.do("GET", path, s.machine(), "").data(t); got["customer_lifecycle"] != "inactive" || got["sentence"] == "" {
+		t.Errorf("closed: %v", got)
+	}
+	_, ada := s.person("eve@example.com", true)
+	s.do("GET", path, ada, "").want(t, 403, "forbidden")
+	s.do("GET", customers+"/00000000-0000-7000-8000-000000000000/explain", s.machine(), "").want(t, 404, "customer_not_found")
+	s.do("GET", customers+"/me/explain", s.machine(), "").want(t, 404, "customer_not_found")
 }
 
 func TestTheWebhookTakesInWhatIsAuthentic(t *testing.T) {

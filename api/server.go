@@ -39,6 +39,7 @@ type Customers interface {
 	All(ctx context.Context, f customer.Filter) iter.Seq2[customer.Listed, error]
 	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
 	CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error
+	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
 	LiveAppKeys(ctx context.Context) (map[[32]byte]string, error)
 }
 
@@ -131,6 +132,7 @@ func (s *Server) routes() []route {
 		{"GET", basePath + "/customers/{customer_id}", requestWithin, false, s.get},
 		{"PATCH", basePath + "/customers/{customer_id}", requestWithin, false, s.patch},
 		{"DELETE", basePath + "/customers/{customer_id}", requestWithin, false, s.remove},
+		{"GET", basePath + "/customers/{customer_id}/explain", requestWithin, false, s.explain},
 		{"POST", "/webhooks/auth0", webhookWithin, true, s.deliver},
 		{"GET", "/openapi.yaml", requestWithin, true, s.getOpenAPI},
 	}

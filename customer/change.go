@@ -77,3 +77,38 @@ type Listed struct {
 	ID      ID
 	Address string // "" if none
 }
+
+// Change is one row of a customer's history: when, who or what, from, to, why.
+type Change struct {
+	Version       int64
+	At            time.Time
+	What          string // created, patched, linked, unlinked, email_filled, closed
+	Cause         Cause
+	Field         string // the field that changed, as the API spells it; "" if it is the whole
+	From, To      string
+	FromLifecycle Lifecycle // "" when it was created
+	ToLifecycle   Lifecycle
+	Evidence      []byte // JSON: what was seen of the Auth0 user; nil if nothing was
+}
+
+// Explanation is why a customer is in its state (R19).
+type Explanation struct {
+	Customer
+	Reason  Reason    // "" unless it is auth_pending
+	Misses  int       // looks in a row that changed nothing
+	AskedAt time.Time // when Auth0 last answered about it; zero: never
+	Next    time.Time // when Auth0 is asked next; zero: not until something happens
+	History []Change  // oldest first
+}
+
+// Meaning says the state in words.
+func (e Explanation) Meaning() Meaning {
+	switch e.Lifecycle {
+	case Active:
+		return Meaning{"The customer is linked to an Auth0 user.", "nobody", "Nothing more is to be done."}
+	case Inactive:
+		return Meaning{"The customer's account is closed.", "nobody", "Nothing more happens. Signing up again makes a new customer."}
+	case AuthPending:
+	}
+	return e.Reason.Meaning()
+}

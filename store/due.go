@@ -28,11 +28,8 @@ func (r dueRow) due() customer.Due {
 		Customer: r.customer(),
 		Reason:   customer.Reason(r.Reason.String),
 		Misses:   r.Misses,
-		At:       r.Next.Time.UTC(),
+		At:       utc(r.Next),
 		Hint:     customer.Hint{AuthUserID: r.HintUser.String, Email: r.HintEmail.String, Verified: r.HintUser.Valid},
-	}
-	if !r.Next.Valid {
-		due.At = time.Time{}
 	}
 	if email, err := customer.ParseEmail(r.HintEmail.String); err == nil {
 		due.Hint.Key = email.Key

@@ -11,8 +11,8 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// HistoryRow is one change of a customer: when, who or what, from, to, why.
-type HistoryRow struct {
+// historyRow is a change as the table holds it.
+type historyRow struct {
 	Version       int64          `db:"version"`
 	At            time.Time      `db:"at"`
 	CauseKind     string         `db:"cause_kind"`
@@ -25,13 +25,28 @@ type HistoryRow struct {
 	FromLifecycle sql.NullString `db:"from_lifecycle"`
 	ToLifecycle   string         `db:"to_lifecycle"`
 	Why           string         `db:"why"`
-	Evidence      []byte         `db:"evidence"` // JSON, nil if none
+	Evidence      []byte         `db:"evidence"`
+}
+
+func (r historyRow) change() customer.Change {
+	return customer.Change{
+		Version:       r.Version,
+		At:            r.At.UTC(),
+		What:          r.Change,
+		Cause:         customer.Cause{Kind: customer.CauseKind(r.CauseKind), Actor: r.Actor, RequestID: r.RequestID, Why: r.Why},
+		Field:         r.Field.String,
+		From:          r.From.String,
+		To:            r.To.String,
+		FromLifecycle: customer.Lifecycle(r.FromLifecycle.String),
+		ToLifecycle:   customer.Lifecycle(r.ToLifecycle),
+		Evidence:      r.Evidence,
+	}
 }
 
 // History returns a customer's changes, oldest first. A customer that does not
 // exist has none.
-func (s *Store) History(ctx context.Context, id customer.ID) ([]HistoryRow, error) {
-	var rows []HistoryRow
+func (s *Store) History(ctx context.Context, id customer.ID) ([]customer.Change, error) {
+	var rows []historyRow
 	err := s.read(ctx, "read history", func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, &rows, `
 			select version, at, cause_kind, actor, request_id, change, field, from_value, to_value,
@@ -40,7 +55,45 @@ func (s *Store) History(ctx context.Context, id customer.ID) ([]HistoryRow, erro
 			where customer_id = $1
 			order by version`, string(id))
 	})
-	return rows, err
+	changes := make([]customer.Change, len(rows))
+	for i, r := range rows {
+		changes[i] = r.change()
+	}
+	return changes, err
+}
+
+// Explain returns why a customer is in its state (R19), or customer.ErrNotFound.
+func (s *Store) Explain(ctx context.Context, id customer.ID) (customer.Explanation, error) {
+	var r struct {
+		row
+		Reason  sql.NullString `db:"reason"`
+		Misses  int            `db:"misses"`
+		AskedAt sql.NullTime   `db:"checked_at"`
+		Next    sql.NullTime   `db:"next_check_at"`
+	}
+	err := s.read(ctx, "explain customer", func(ctx context.Context) error {
+		return s.db.GetContext(ctx, &r, `
+			select `+columns+`, reason, misses, checked_at, next_check_at
+			from customers
+			where id = $1`, string(id))
+	})
+	if err != nil {
+		return customer.Explanation{}, err
+	}
+	e := customer.Explanation{
+		Customer: r.customer(), Reason: customer.Reason(r.Reason.String), Misses: r.Misses,
+		AskedAt: utc(r.AskedAt), Next: utc(r.Next),
+	}
+	e.History, err = s.History(ctx, id)
+	return e, err
+}
+
+// utc reads a time that may be null: the zero time.
+func utc(t sql.NullTime) time.Time {
+	if !t.Valid {
+		return time.Time{}
+	}
+	return t.Time.UTC()
 }
 
 // change is a history row in the making.

@@ -164,7 +164,7 @@ func TestOneConflictDoesNotFailTheBatch(t *testing.T) {
 	}
 	history, err := s.History(t.Context(), done[0])
 	must(t, err)
-	if len(history) != 2 || history[1].Change != "linked" || !strings.Contains(string(history[1].Evidence), `"named_by": "email"`) {
+	if len(history) != 2 || history[1].What != "linked" || !strings.Contains(string(history[1].Evidence), `"named_by": "email"`) {
 		t.Errorf("history %+v", history)
 	}
 }

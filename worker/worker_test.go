@@ -560,7 +560,7 @@ func TestTwoWorkersLinkEachCustomerOnce(t *testing.T) {
 	for _, id := range ids {
 		history, err := w.store.History(t.Context(), id)
 		must(t, err)
-		if len(history) != 2 || history[1].Change != "linked" {
+		if len(history) != 2 || history[1].What != "linked" {
 			t.Errorf("history %+v", history)
 		}
 	}

@@ -44,12 +44,13 @@ type process struct {
 type cli struct {
 	Settings settings `embed:""`
 
-	Serve  serveCmd  `cmd:"" help:"Run the daemon: API, webhook target and worker."`
-	Sync   syncCmd   `cmd:"" help:"Look once at every customer that is due, then end."`
-	Keys   keysCmd   `cmd:"" help:"Make, list and revoke app keys."`
-	Config configCmd `cmd:"" help:"List the settings."`
-	Demo   demoCmd   `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
-	Sim    simCmd    `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
+	Serve   serveCmd   `cmd:"" help:"Run the daemon: API, webhook target and worker."`
+	Sync    syncCmd    `cmd:"" help:"Look once at every customer that is due, then end."`
+	Explain explainCmd `cmd:"" help:"Say why a customer is in its state."`
+	Keys    keysCmd    `cmd:"" help:"Make, list and revoke app keys."`
+	Config  configCmd  `cmd:"" help:"List the settings."`
+	Demo    demoCmd    `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
+	Sim     simCmd     `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
 }
 
 const description = `Keeps the customers in your Postgres in step with the users in Auth0.

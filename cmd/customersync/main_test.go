@@ -451,6 +451,26 @@ func TestSyncOnce(t *testing.T) {
 	}
 }
 
+func TestExplainSaysWhyInWords(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s := openDSN(t, dsn)
+	id := pending(t, s, "ada@example.com")
+	for _, who := range []string{"ADA@example.com", string(id)} {
+		got := runProgram(t, []string{"DATABASE_URL=" + dsn}, "explain", who)
+		for _, want := range []string{"auth_pending, waiting: Auth0 has not been asked", "Auth0 last asked: never", "created", string(id)} {
+			if got.code != 0 || !strings.Contains(got.stdout, want) {
+				t.Errorf("%s: no %q in %+v", who, want, got)
+			}
+		}
+	}
+	for who, code := range map[string]int{"nobody@example.com": 1, "00000000-0000-7000-8000-000000000000": 1, "ada": 2, "a b@c": 2} {
+		if got := runProgram(t, []string{"DATABASE_URL=" + dsn}, "explain", who); got.code != code {
+			t.Errorf("%s: %+v", who, got)
+		}
+	}
+}
+
 func TestSyncThatCouldDoSomeExitsThree(t *testing.T) {
 	t.Parallel()
 	sim, env := tenant(t)

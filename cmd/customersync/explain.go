@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/store"
+)
+
+type explainCmd struct {
+	Customer string `arg:"" help:"E-mail address or customer_id."`
+}
+
+// Run tells why a customer is in its state.
+func (v explainCmd) Run(ctx context.Context, p process, s *settings) error {
+	return p.withStore(ctx, s, func(st *store.Store) error {
+		id, err := v.find(ctx, st)
+		if err != nil {
+			return err
+		}
+		e, err := st.Explain(ctx, id)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(p.stdout, inWords(e))
+		return err
+	})
+}
+
+func (v explainCmd) find(ctx context.Context, st *store.Store) (customer.ID, error) {
+	if !strings.Contains(v.Customer, "@") {
+		id, err := customer.ParseID(v.Customer)
+		if err != nil {
+			return "", usageError{fmt.Errorf("%q is neither an e-mail address nor a customer_id", v.Customer)}
+		}
+		return id, nil
+	}
+	email, err := customer.ParseEmail(v.Customer)
+	if err != nil {
+		return "", usageError{err}
+	}
+	found, err := st.CustomerByEmail(ctx, email.Key)
+	if errors.Is(err, customer.ErrNotFound) {
+		return "", errors.New("no customer has this e-mail address")
+	}
+	return found.ID, err
+}
+
+// inWords is an explanation for a terminal.
+func inWords(e customer.Explanation) string {
+	var b strings.Builder
+	state := string(e.Lifecycle)
+	if e.Reason != "" {
+		state += ", " + string(e.Reason)
+	}
+	meaning := e.Meaning()
+	fmt.Fprintf(&b, "%s %s <%s>\n%s\n\n%s: %s\n", e.FirstName, e.LastName, e.Email.Address, e.ID, state, meaning.Sentence)
+	fmt.Fprintf(&b, "Who has to act: %s. %s\n", meaning.Who, meaning.Next)
+	fmt.Fprintf(&b, "Auth0 last asked: %s. Asked next: %s.\n\n", orNever(e.AskedAt), orNever(e.Next))
+	for _, h := range e.History {
+		fmt.Fprintf(&b, "%s  %-12s %s  by %s %s", h.At.Format(time.RFC3339), h.What, change(h), h.Cause.Kind, h.Cause.Actor)
+		if h.Cause.Why != "" {
+			fmt.Fprintf(&b, ": %s", h.Cause.Why)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+func orNever(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.Format(time.RFC3339)
+}
+
+func change(h customer.Change) string {
+	moved := string(h.ToLifecycle)
+	if h.FromLifecycle != "" && h.FromLifecycle != h.ToLifecycle {
+		moved = string(h.FromLifecycle) + " → " + moved
+	}
+	if h.Field == "" {
+		return moved
+	}
+	return fmt.Sprintf("%s (%s: %q → %q)", moved, h.Field, h.From, h.To)
+}
