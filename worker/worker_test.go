@@ -373,6 +373,24 @@ func (w world) hint(t *testing.T, h customer.Hint) {
 	must(t, err)
 }
 
+func TestDeliveriesThatWaitedAreFollowedTogether(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	for range 100 {
+		address := uuid.NewString() + "@example.com"
+		w.enroll(t, address)
+		u := w.signUp(t, auth0sim.SignUp{Email: address, EmailVerified: yes()})
+		w.hint(t, customer.Hint{AuthUserID: u.ID, Email: address, Key: customer.EmailKey(address)})
+	}
+	_, err := w.store.Absorb(t.Context(), 0, 1000)
+	must(t, err)
+	w.tenant.Advance(2 * time.Minute)
+	w.Worker = newWorker(t, later{w.store, 2 * time.Minute}, w.tenant.Issuer(), auth0sync.Policy{})
+	if run := w.run(t); run.Linked != 100 || w.tenant.Calls()["GET /api/v2/users"] != 2 || run.Auth0Calls != 2 {
+		t.Errorf("run %+v, calls %v", run, w.tenant.Calls())
+	}
+}
+
 func TestADeliveryThatProvesNothingDoesNotChangeTheReason(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
