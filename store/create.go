@@ -35,7 +35,10 @@ func (s *Store) Create(ctx context.Context, d customer.Draft, link *customer.Lin
 			break
 		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, errMadeAlready):
+		return d.ID, true, nil
+	case err != nil:
 		return "", false, err
 	}
 	switch came.what {

@@ -15,6 +15,10 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
+// errMadeAlready says that a customer with this very id is there: the answer to an
+// earlier commit was lost, and it was done after all.
+var errMadeAlready = errors.New("customer is made already")
+
 // transient reports whether trying again at once may help: the connection was
 // cut, the server is going down or coming up, or two transactions met.
 func transient(err error) bool {
@@ -61,6 +65,8 @@ func translateServer(err *pq.Error) error {
 		return customer.ErrEmailTaken
 	case "customers_live_auth_user":
 		return customer.ErrAuthUserTaken
+	case "customers_pkey":
+		return errMadeAlready
 	}
 	// Without Detail, Where and the rest; code and message hold no row values.
 	plain := fmt.Errorf("postgres %s (%s)", err.Message, err.Code)

@@ -310,6 +310,21 @@ func TestManyAskingForOneAddressMakeOneCustomer(t *testing.T) {
 	}
 }
 
+// The answer to a commit may get lost; the same draft is then written again.
+func TestTheSameDraftAgainIsTheSameCustomer(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	for _, address := range []string{"", "ada@example.com"} {
+		d := draft(t, address)
+		for range 2 {
+			id, _, err := s.Create(t.Context(), d, nil, byTest())
+			if err != nil || id != d.ID {
+				t.Errorf("%q: %s, %v", address, id, err)
+			}
+		}
+	}
+}
+
 func TestListenWakes(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)
