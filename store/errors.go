@@ -68,8 +68,12 @@ func translateServer(err *pq.Error) error {
 	case "customers_pkey":
 		return errMadeAlready
 	}
-	// Without Detail, Where and the rest; code and message hold no row values.
+	// Without Detail, Where and the rest, which hold row values; the messages of
+	// class 22 (data exceptions) repeat the value too.
 	plain := fmt.Errorf("postgres %s (%s)", err.Message, err.Code)
+	if err.Code.Class() == "22" {
+		plain = fmt.Errorf("postgres data exception (%s)", err.Code)
+	}
 	switch {
 	case err.Code == "CS002":
 		return customer.ErrInactive

@@ -430,6 +430,18 @@ func TestADSNSaysWhetherItIsEncrypted(t *testing.T) {
 	}
 }
 
+func TestNoErrorRepeatsAValue(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	_, err1 := s.Customer(t.Context(), "a-secret-value")
+	_, err2 := s.CustomerByEmail(t.Context(), "a-secret-value\x00")
+	for _, err := range []error{err1, err2} {
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestAnEmptyDatabaseIsNotReadyAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	dsn := storetest.DSN(t)
