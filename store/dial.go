@@ -60,6 +60,9 @@ func (c deadlineConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
+// idleInTransaction is the server's limit for a transaction that says nothing.
+const idleInTransaction = "idle_in_transaction_session_timeout"
+
 // checkDSN refuses a DSN that leaves encryption to chance: lib/pq's next release
 // changes its default from require to prefer. A socket on this machine needs none.
 func checkDSN(dsn string, pgbouncer bool) (string, error) {
@@ -75,8 +78,13 @@ func checkDSN(dsn string, pgbouncer bool) (string, error) {
 	if local && query.Get("sslmode") == "" {
 		query.Set("sslmode", "disable")
 	}
-	if pgbouncer {
+	switch {
+	case pgbouncer:
 		query.Set("binary_parameters", "yes") // one round trip a query: no named statement to lose
+	case query.Get(idleInTransaction) == "":
+		// A process that is frozen within a transaction must not keep the row of the
+		// lease, or the lock of the inbox, from all others. PgBouncer refuses the setting.
+		query.Set(idleInTransaction, "10s")
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil

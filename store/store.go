@@ -108,6 +108,10 @@ func (s *Store) Migrate(ctx context.Context) error {
 		if _, err := tx.ExecContext(ctx, lock); err != nil {
 			return err
 		}
+		// This transaction rests while the migrations run beside it.
+		if _, err := tx.ExecContext(ctx, `set local `+idleInTransaction+` = 0`); err != nil {
+			return err
+		}
 		_, err := provider.Up(ctx)
 		return err
 	})

@@ -430,6 +430,17 @@ func TestADSNSaysWhetherItIsEncrypted(t *testing.T) {
 	}
 }
 
+// A replica that is frozen within a transaction must not stop the others for ever.
+func TestTheServerEndsATransactionThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s := open(t, dsn)
+	got, err := store.IdleInTransaction(t.Context(), s)
+	if err != nil || got != "10s" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
 func TestNoErrorRepeatsAValue(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)
