@@ -5,15 +5,20 @@ package pglocal
 import (
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
-// dieWithParent does nothing: only Linux can tie a child's life to ours. A
-// server that outlives a killed process is found by its socket and used again.
+// locale sorts by code point. macOS knows no C.UTF-8, and Postgres does not start
+// there under a locale that the system does not know.
+const locale = "C"
+
+// dieWithParent does nothing: only Linux can tie a child's life to ours. The next
+// start stops a server that outlived a killed process.
 func dieWithParent(*syscall.SysProcAttr) {}
 
-// commandLine is how a process was started; "" if there is none.
-func commandLine(pid int) string {
+// serves reports whether a process is the Postgres server of a data directory.
+func serves(pid int, data string) bool {
 	line, _ := exec.Command("ps", "-o", "args=", "-p", strconv.Itoa(pid)).Output() //nolint:gosec,noctx // a number
-	return string(line)
+	return strings.Contains(string(line), "postgres -D "+data+" ")
 }

@@ -5,25 +5,22 @@ package pglocal
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
-	"github.com/lib/pq"
 	"go.uber.org/zap"
 )
 
 // Options say where the server keeps its data, and how carefully.
 type Options struct {
 	// Dir is made if it is missing. As root it must be reachable by the user
-	// postgres: Postgres refuses to run as root.
+	// postgres: Postgres refuses to run as root. One of root's that is there
+	// already must be empty.
 	Dir string
 	// Durable is false for a database that may be lost with the machine.
 	Durable bool
@@ -34,12 +31,12 @@ type Options struct {
 type Server struct {
 	sockets string
 	process *process // nil: another process of ours runs it
-	lock    *os.File
+	lock    *os.File // nil too, then
 	done    chan struct{}
 }
 
 const (
-	port     = 5432 // names the socket file, and is what clients assume; nothing listens on the network
+	port     = 5432 // names the socket file; nothing listens on the network
 	user     = "customersync"
 	database = "customersync"
 	// startWithin is how long a start may take, crash recovery included.
@@ -54,59 +51,55 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	dir, err := filepath.Abs(o.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
-	}
-	account, err := serverAccount(dir)
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	account, folder, err := enter(ctx, o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	if err := account.makeDir(dir); err != nil {
+	defer func() { _ = folder.Close() }() // what was written is closed on its own
+	lock, err := account.openLock(folder)
+	if err != nil {
 		return nil, err
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // below the operator's data directory
-	if err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
-	}
-	s := &Server{sockets: socketDir(dir), done: make(chan struct{})}
-	owner, err := s.ownOrJoin(ctx, lock)
-	if err != nil || !owner {
-		return s, errors.Join(err, lock.Close())
+	s := &Server{sockets: socketDir(folder.Name()), done: make(chan struct{})}
+	joined, err := s.lockOrJoin(ctx, folder, lock)
+	if err != nil || joined {
+		return orNil(s, errors.Join(err, lock.Close()))
 	}
 	s.lock = lock
-	if err := s.launch(ctx, o, account, filepath.Join(dir, "data")); err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	if err := s.await(ctx); err != nil {
+	if err := s.launch(ctx, o, account, folder); err != nil {
 		return nil, errors.Join(err, s.Stop())
 	}
 	return s, nil
 }
 
-// ownOrJoin takes the lock of the data directory, or finds that another process
-// of ours has it and its server answers. While neither is so, somebody is on the
-// way up or down.
-func (s *Server) ownOrJoin(ctx context.Context, lock *os.File) (owner bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
-	defer cancel()
-	for {
-		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return true, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return false, fmt.Errorf("data directory: lock: %w", err)
-		}
-		if err = s.prepare(ctx); err == nil {
-			return false, nil
-		}
-		select {
-		case <-ctx.Done():
-			return false, fmt.Errorf("another process has the database, and it does not answer: %w", err)
-		case <-time.After(20 * time.Millisecond):
-		}
+func orNil(s *Server, err error) (*Server, error) {
+	if err != nil {
+		return nil, err
 	}
+	return s, nil
+}
+
+// enter makes the data directory for whoever will run the server. As root, no
+// link that this account put there is followed out of it.
+func enter(ctx context.Context, dir string) (account, *os.Root, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return account{}, nil, fmt.Errorf("data directory: %w", err)
+	}
+	a, err := serverAccount(dir)
+	if err != nil {
+		return account{}, nil, err
+	}
+	if err := a.makeDir(ctx, dir); err != nil {
+		return account{}, nil, err
+	}
+	folder, err := os.OpenRoot(dir)
+	if err != nil {
+		return account{}, nil, fmt.Errorf("data directory: %w", err)
+	}
+	return a, folder, nil
 }
 
 // socketDir is a short path: the address of a Unix socket has room for about 100
@@ -118,171 +111,20 @@ func socketDir(dir string) string {
 	return filepath.Join("/tmp", fmt.Sprintf("customersync-%d-%x", os.Getuid(), shortHash(dir)))
 }
 
-func (s *Server) launch(ctx context.Context, o Options, account account, data string) error {
-	bin, err := find()
-	if err != nil {
-		return err
-	}
-	if err := account.makeOwned(s.sockets); err != nil {
-		return err
-	}
-	if err := initialise(ctx, bin, data, account); err != nil {
-		return err
-	}
-	if err := settlePredecessor(ctx, data); err != nil {
-		return err
-	}
-	s.process, err = spawn(filepath.Join(bin, "postgres"), serverArgs(data, s.sockets, o.Durable), account, o.Logger, s.done) //nolint:contextcheck // the server outlives its start
-	return err
-}
-
-func serverArgs(data, sockets string, durable bool) []string {
-	settings := []string{
-		"listen_addresses=", "unix_socket_directories=" + sockets, "unix_socket_permissions=0777",
-		"port=" + strconv.Itoa(port), "max_connections=100", "timezone=UTC", "log_min_messages=warning",
-		"jit=off", // our statements are short
-	}
-	if !durable {
-		settings = append(settings, "fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
-	}
-	args := []string{"-D", data}
-	for _, s := range settings {
-		args = append(args, "-c", s)
-	}
-	return args
-}
-
-// initialise makes a cluster unless there is one. A cluster that another major
-// version made is refused, and never touched.
-func initialise(ctx context.Context, bin, data string, account account) error {
-	made, err := major(data)
-	switch {
-	case err == nil:
-		have, err := installedMajor(ctx, bin)
-		if err == nil && have != made {
-			err = fmt.Errorf("%s was made by Postgres %s, but %s holds Postgres %s: install Postgres %s, or move the data with pg_upgrade or pg_dump",
-				data, made, bin, have, made)
-		}
-		return err
-	case !errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("data directory: %w", err)
-	}
-	// Built beside and moved into place, so that one cut short is never taken for whole.
-	part := data + ".part"
-	if err := os.RemoveAll(part); err != nil {
-		return fmt.Errorf("data directory: %w", err)
-	}
-	cmd := account.command(ctx, filepath.Join(bin, "initdb"),
-		"--pgdata="+part, "--username="+user, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions")
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("initdb: %w: %s", err, strings.TrimSpace(string(output)))
-	}
-	if err := os.Rename(part, data); err != nil {
-		return fmt.Errorf("data directory: %w", err)
-	}
-	return nil
-}
-
-func installedMajor(ctx context.Context, bin string) (string, error) {
-	output, err := accountOfCaller().command(ctx, filepath.Join(bin, "postgres"), "--version").Output()
-	if err != nil {
-		return "", fmt.Errorf("postgres --version: %w", err)
-	}
-	fields := strings.Fields(string(output)) // postgres (PostgreSQL) 15.18 (Debian …)
-	if len(fields) < 3 {
-		return "", fmt.Errorf("postgres --version: not understood: %s", output)
-	}
-	version, _, _ := strings.Cut(fields[2], ".")
-	return version, nil
-}
-
-// settlePredecessor deals with the postmaster.pid that a killed process left. A
-// server that is still on its way down is stopped and waited for: we hold the
-// lock, so nobody uses it. Then the file is made to name us: Postgres believes
-// any process with the number in it to be a running server, unless it is its own
-// parent. The file is not deleted, since recovery reads the rest of it.
-func settlePredecessor(ctx context.Context, data string) error {
-	path := filepath.Join(data, "postmaster.pid")
-	content, err := os.ReadFile(path) //nolint:gosec // our own data directory
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("data directory: %w", err)
-	}
-	number, rest, _ := strings.Cut(string(content), "\n")
-	pid, err := strconv.Atoi(number)
-	for err == nil && strings.Contains(commandLine(pid), data) {
-		_ = syscall.Kill(pid, syscall.SIGINT) // it may have ended by now
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("postgres process %d still uses %s: %w", pid, data, ctx.Err())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return nil // it took its file along
-	}
-	content = []byte(strconv.Itoa(os.Getpid()) + "\n" + rest)
-	if err := os.WriteFile(path, content, 0o600); err != nil { //nolint:gosec // our own data directory
-		return fmt.Errorf("data directory: %w", err)
-	}
-	return nil
-}
-
-// await waits until the server that was launched takes connections.
-func (s *Server) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
-	defer cancel()
-	for {
-		err := s.prepare(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("postgres did not start: %w", err)
-		case <-s.done:
-			return fmt.Errorf("postgres ended at its start: %s", s.process.lastWords())
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-}
-
-// prepare connects, and makes the database if it is not there.
-func (s *Server) prepare(ctx context.Context) error {
-	connector, err := pq.NewConnector(s.Database("postgres"))
-	if err != nil {
-		return err
-	}
-	db := sql.OpenDB(connector)
-	defer func() { _ = db.Close() }() // nothing is pending on it
-	if err := db.PingContext(ctx); err != nil {
-		return err
-	}
-	return s.makeDatabase(ctx, db)
-}
-
-func (s *Server) makeDatabase(ctx context.Context, db *sql.DB) error {
-	_, err := db.ExecContext(ctx, `create database `+database)
-	var pqErr *pq.Error
-	if errors.As(err, &pqErr) && (pqErr.Code == "42P04" || pqErr.Code == "23505") { // there already, or made by another just now
-		return nil
-	}
-	return err
-}
-
 // DSN is the URL of the database customersync on this server.
 func (s *Server) DSN() string { return s.Database(database) }
 
-// Database is the URL of another database on this server.
+// Database is the URL of another database on this server. It names the port, or
+// PGPORT of the environment would be taken; and nothing in it means anything to
+// a shell.
 func (s *Server) Database(name string) string {
-	u := url.URL{Scheme: "postgres", User: url.User(user), Path: "/" + name}
-	u.RawQuery = url.Values{"host": {s.sockets}}.Encode() // nothing in it that a shell would take amiss
+	u := url.URL{Scheme: "postgres", User: url.User(user), Host: ":" + strconv.Itoa(port), Path: "/" + name}
+	u.RawQuery = url.Values{"host": {s.sockets}}.Encode()
 	return u.String()
 }
 
-// Done is closed when the server that this process started has ended.
+// Done is closed when the server that this process started has ended. For one
+// that is used together it stays open.
 func (s *Server) Done() <-chan struct{} { return s.done }
 
 // Stop ends the server, if this process started it, and waits for that.

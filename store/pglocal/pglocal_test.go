@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"go.uber.org/goleak"
 
 	"github.com/ahiko-io/customersync/store/pglocal"
 )
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 		<-server.Done()
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // folder is a place for data that Postgres' own user can reach.
@@ -128,11 +129,7 @@ func TestAKilledOwnerLeavesNothingRunningAndTheNextRecovers(t *testing.T) {
 	owner := own(t, dir, 0)
 	s := start(t, dir)
 	must(t, exec1(t, s.DSN(), `create table kept (i int)`))
-	content, err := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
-	must(t, err)
-	number, _, _ := strings.Cut(string(content), "\n")
-	postmaster, err := strconv.Atoi(number)
-	must(t, err)
+	postmaster := postmasterOf(t, dir)
 	must(t, owner.Process.Kill())
 	again := start(t, dir)
 	must(t, exec1(t, again.DSN(), `insert into kept values (1)`))
@@ -142,20 +139,40 @@ func TestAKilledOwnerLeavesNothingRunningAndTheNextRecovers(t *testing.T) {
 	}
 }
 
-// The number in a left-over postmaster.pid may belong to any process by now.
-func TestAStalePidThatAnotherProcessHasDoesNotPreventTheStart(t *testing.T) {
+// The number in a left-over postmaster.pid may belong to any process by now, and
+// even to one that works on the same folder.
+func TestAStalePidThatAnotherProcessHasNeitherPreventsTheStartNorEndsThatProcess(t *testing.T) {
 	t.Parallel()
 	dir := folder(t)
 	must(t, start(t, dir).Stop())
-	stale := fmt.Sprintf("%d\n%s/data\n%d\n5432\n%s/socket\n\n", os.Getppid(), dir, time.Now().Unix(), dir)
+	other := exec.Command("sh", "-c", "read line", "postgres", "-D", dir+"/data")
+	stdin, err := other.StdinPipe()
+	must(t, err)
+	must(t, other.Start())
+	leave(t, dir, fmt.Sprintf("%d\n%s/data\n%d\n5432\n%s/socket\n\n", other.Process.Pid, dir, time.Now().Unix(), dir))
+	must(t, exec1(t, start(t, dir).DSN(), `select 1`))
+	_, err = stdin.Write([]byte("go on\n"))
+	must(t, errors.Join(err, other.Wait()))
+}
+
+func TestAPidFileThatACrashLeftEmptyDoesNotPreventTheStart(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	must(t, start(t, dir).Stop())
+	leave(t, dir, "")
+	must(t, exec1(t, start(t, dir).DSN(), `select 1`))
+}
+
+// leave writes a postmaster.pid as a server of that folder would have.
+func leave(t *testing.T, dir, content string) {
+	t.Helper()
 	path := filepath.Join(dir, "data", "postmaster.pid")
-	must(t, os.WriteFile(path, []byte(stale), 0o644))
+	must(t, os.WriteFile(path, []byte(content), 0o644))
 	info, err := os.Stat(filepath.Join(dir, "data"))
 	must(t, err)
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok {
 		must(t, os.Chown(path, int(owner.Uid), int(owner.Gid)))
 	}
-	must(t, exec1(t, start(t, dir).DSN(), `select 1`))
 }
 
 func TestDataOfAnotherMajorVersionIsRefusedAndKept(t *testing.T) {
@@ -163,25 +180,31 @@ func TestDataOfAnotherMajorVersionIsRefusedAndKept(t *testing.T) {
 	dir := folder(t)
 	must(t, start(t, dir).Stop())
 	version := filepath.Join(dir, "data", "PG_VERSION")
+	made, err := os.ReadFile(version)
+	must(t, err)
 	must(t, os.WriteFile(version, []byte("9\n"), 0o644))
-	_, err := pglocal.Start(t.Context(), pglocal.Options{Dir: dir})
-	if err == nil || !strings.Contains(err.Error(), "made by Postgres 9") {
-		t.Errorf("got %v", err)
+	_, err = pglocal.Start(t.Context(), pglocal.Options{Dir: dir})
+	for _, want := range []string{"made by Postgres 9,", "is Postgres " + strings.TrimSpace(string(made))} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("nothing of %q in: %v", want, err)
+		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "data", "base")); err != nil {
-		t.Errorf("the data are gone: %v", err)
-	}
+	must(t, os.WriteFile(version, made, 0o644))
+	must(t, exec1(t, start(t, dir).DSN(), `select 1`)) // the data are as they were
+}
+
+// deep is a folder whose path is too long for a socket.
+func deep(t *testing.T) string {
+	t.Helper()
+	parent := filepath.Join(folder(t), strings.Repeat("deep/", 25))
+	must(t, os.MkdirAll(parent, 0o755)) // Postgres' own user must get there
+	must(t, os.Chmod(parent, 0o777))    // and whoever else a test has
+	return filepath.Join(parent, "pg")
 }
 
 func TestADeepFolderGetsAShortSocket(t *testing.T) {
 	t.Parallel()
-	dir := filepath.Join(folder(t), strings.Repeat("deep/", 25))
-	if os.Getuid() == 0 { // Postgres' own user must get there
-		must(t, os.MkdirAll(filepath.Dir(dir), 0o755))
-		for d := dir; filepath.Base(d) != "pg"; d = filepath.Dir(d) {
-			_ = os.Chmod(filepath.Dir(d), 0o755)
-		}
-	}
+	dir := deep(t)
 	s := start(t, dir)
 	must(t, exec1(t, s.DSN(), `select 1`))
 	must(t, s.Stop())
@@ -202,42 +225,118 @@ func TestALinkInPlaceOfTheFolderIsRefused(t *testing.T) {
 
 func TestAsAnOrdinaryUser(t *testing.T) {
 	t.Parallel()
-	if os.Getuid() != 0 {
-		must(t, exec1(t, start(t, folder(t)).DSN(), `select 1`)) // we are one
-		return
+	places := map[string]func(*testing.T) string{"in a folder": folder, "in a deep folder": deep}
+	for name, place := range places {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := place(t)
+			if os.Getuid() == 0 { // else we are one
+				must(t, os.Chmod(filepath.Dir(dir), 0o777))
+				own(t, dir, 65534) // root joins it
+			}
+			must(t, exec1(t, start(t, dir).DSN(), `select 1`))
+		})
 	}
-	dir := folder(t)
-	must(t, os.Chmod(filepath.Dir(dir), 0o777))
-	own(t, dir, 65534)
-	must(t, exec1(t, start(t, dir).DSN(), `select 1`))
 }
 
-func TestRootsHomeIsRefusedInWords(t *testing.T) {
+func TestAFolderThatRootStartedIsItsOwnersTheNextTime(t *testing.T) {
+	t.Parallel()
+	if os.Getuid() != 0 {
+		return // only root starts servers for others
+	}
+	dir := folder(t)
+	must(t, os.Mkdir(dir, 0o700))
+	must(t, os.Chown(dir, 65534, 65534))
+	must(t, start(t, dir).Stop())
+	own(t, dir, 65534)
+}
+
+func TestWhatRootCannotGiveToPostgresIsRefusedInWords(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
 		return // only root has the trouble
 	}
-	_, err := pglocal.Start(t.Context(), pglocal.Options{Dir: "/root/customersync"})
-	if err == nil || !strings.Contains(err.Error(), "/root") {
+	shared, closed := folder(t), folder(t)
+	must(t, os.Mkdir(shared, 0o755))
+	must(t, os.WriteFile(filepath.Join(shared, "of-others"), nil, 0o600))
+	must(t, os.Mkdir(closed, 0o700))
+	for dir, want := range map[string]string{
+		"/root/customersync":              "cannot enter /root:",
+		filepath.Join(closed, "pg"):       "cannot enter " + closed + ":",
+		shared:                            "belongs to root and is not empty",
+		filepath.Join(shared, "../pg/.."): "belongs to root and is not empty",
+	} {
+		if _, err := pglocal.Start(t.Context(), pglocal.Options{Dir: dir}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", dir, err, want)
+		}
+	}
+	info, err := os.Stat(shared)
+	must(t, err)
+	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 {
+		t.Error("root's folder was given away")
+	}
+}
+
+// Whoever owns the data directory must not make root write elsewhere.
+func TestALinkOutOfTheFolderIsNotFollowed(t *testing.T) {
+	t.Parallel()
+	for name, link := range map[string]string{"the lock": "lock", "the pid file": "data/postmaster.pid"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := folder(t)
+			must(t, start(t, dir).Stop())
+			victim := filepath.Join(filepath.Dir(dir), "victim")
+			must(t, os.WriteFile(victim, []byte("1\nof others"), 0o600))
+			_ = os.Remove(filepath.Join(dir, link)) // a server that ended leaves no pid file
+			must(t, os.Symlink(victim, filepath.Join(dir, link)))
+			if s, err := pglocal.Start(t.Context(), pglocal.Options{Dir: dir}); err == nil {
+				t.Error("no error", s.Stop())
+			}
+			content, err := os.ReadFile(victim)
+			if must(t, err); string(content) != "1\nof others" {
+				t.Errorf("it holds %q", content)
+			}
+		})
+	}
+}
+
+func TestAServerThatIsFrozenIsAnErrorInTime(t *testing.T) {
+	t.Parallel()
+	dir := folder(t)
+	own(t, dir, 0)
+	postmaster := postmasterOf(t, dir)
+	must(t, syscall.Kill(postmaster, syscall.SIGSTOP))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err := pglocal.Start(ctx, pglocal.Options{Dir: dir})
+	must(t, syscall.Kill(postmaster, syscall.SIGCONT))
+	if err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestNoPostgresSaysWhereItLookedAndTheWaysOut(t *testing.T) {
-	// Not parallel: it changes the PATH.
-	t.Setenv("PATH", t.TempDir())
-	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
-		dir := folder(t)
-		must(t, exec1(t, start(t, dir).DSN(), `select 1`)) // found without the PATH
-		return
+func postmasterOf(t *testing.T, dir string) int {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(dir, "data", "postmaster.pid"))
+	must(t, err)
+	number, _, _ := strings.Cut(string(content), "\n")
+	pid, err := strconv.Atoi(number)
+	must(t, err)
+	return pid
+}
+
+// Not parallel: it changes the environment.
+func TestTheEnvironmentNeitherMisleadsUsNorReachesTheServer(t *testing.T) {
+	t.Setenv("PGPORT", "6000")
+	t.Setenv("PGDATA", "/nowhere")
+	t.Setenv("AUTH0_CLIENT_SECRET", "hush")
+	dir := folder(t)
+	must(t, exec1(t, start(t, dir).DSN(), `select 1`))
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", postmasterOf(t, dir)))
+	if err != nil && !os.IsNotExist(err) { // macOS has no such file
+		t.Fatal(err)
 	}
-	_, err := pglocal.Start(t.Context(), pglocal.Options{Dir: folder(t)})
-	if !errors.Is(err, pglocal.ErrNotFound) {
-		t.Fatalf("got %v", err)
-	}
-	for _, want := range []string{"PATH", "make postgres", "DATABASE_URL", "brew install"} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("nothing of %s in: %v", want, err)
-		}
+	if strings.Contains(string(environ), "hush") {
+		t.Error("the server was given a secret")
 	}
 }
