@@ -105,7 +105,7 @@ func (s *Store) All(ctx context.Context, f customer.Filter) iter.Seq2[customer.L
 		query, args := listing(f)
 		rows, err := s.db.QueryContext(ctx, query, args...)
 		if err != nil {
-			yield(customer.Listed{}, fmt.Errorf("list customers: %w", translate(err)))
+			yield(customer.Listed{}, told(ctx, "list customers", err))
 			return
 		}
 		defer func() { _ = rows.Close() }() // rows.Err below is what tells of trouble
@@ -120,7 +120,7 @@ func (s *Store) All(ctx context.Context, f customer.Filter) iter.Seq2[customer.L
 			}
 		}
 		if err := rows.Err(); err != nil {
-			yield(customer.Listed{}, fmt.Errorf("list customers: %w", translate(err)))
+			yield(customer.Listed{}, told(ctx, "list customers", err))
 		}
 	}
 }

@@ -176,11 +176,20 @@ func (s *Store) retry(ctx context.Context, doing string, run func() error) error
 			return nil
 		}
 		if attempt == attempts || !transient(err) || ctx.Err() != nil {
-			return fmt.Errorf("%s: %w", doing, translate(err))
+			return told(ctx, doing, err)
 		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Duration(attempt*attempt) * 20 * time.Millisecond):
 		}
 	}
+}
+
+// told says what went wrong in the words of package customer. A caller who went
+// away is told so, whatever the server made of it (lib/pq passes on its 57014).
+func told(ctx context.Context, doing string, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return fmt.Errorf("%s: %w", doing, context.Canceled)
+	}
+	return fmt.Errorf("%s: %w", doing, translate(err))
 }

@@ -608,3 +608,27 @@ func TestWhateverIsDoneTheInvariantsHold(t *testing.T) {
 		}
 	})
 }
+
+// Waiting for a row that somebody else has: a caller who leaves did not find the
+// database unavailable, one whose time is up did.
+func TestACallerWhoLeavesIsNotToldThatTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s, db := open(t, dsn), raw(t, dsn)
+	id := create(t, s, "ada@example.com")
+	holder, err := db.BeginTx(t.Context(), nil)
+	must(t, err)
+	defer func() { _ = holder.Rollback() }()
+	_, err = holder.ExecContext(t.Context(), `select from customers for update`)
+	must(t, err)
+	leaving, leave := context.WithCancel(t.Context())
+	late, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer stop()
+	time.AfterFunc(100*time.Millisecond, leave)
+	for ctx, want := range map[context.Context]error{leaving: context.Canceled, late: customer.ErrUnavailable} {
+		_, err := s.Patch(ctx, id, customer.Patch{Field: customer.FieldFirstName, Value: "X"}, 0, byTest())
+		if !errors.Is(err, want) || errors.Is(err, context.Canceled) && errors.Is(err, customer.ErrUnavailable) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+}
