@@ -19,8 +19,9 @@ const batchSize = 500
 
 // Link writes the links that still hold and returns the customers it linked. A
 // customer that changed since the decision, or whose user was taken, is left
-// alone: it stays due and is decided anew. fence is the worker's lease; 0 is
-// none; customer.ErrLeaseLost if it was taken over.
+// alone: it stays due and is decided anew. An address to fill in that somebody
+// else has is left out; the link does not suffer for it. fence is the worker's
+// lease; 0 is none; customer.ErrLeaseLost if it was taken over.
 func (s *Store) Link(ctx context.Context, fence int64, links []customer.Link, cause customer.Cause) (done []customer.ID, err error) {
 	links = slices.Clone(links)
 	slices.SortFunc(links, func(a, b customer.Link) int { return strings.Compare(string(a.Customer), string(b.Customer)) })
@@ -53,7 +54,11 @@ func (s *Store) linkTogether(ctx context.Context, fence int64, batch []customer.
 func (s *Store) linkEach(ctx context.Context, fence int64, batch []customer.Link, cause customer.Cause) (linked []customer.ID, err error) {
 	for _, link := range batch {
 		one, err := s.linkTogether(ctx, fence, []customer.Link{link}, cause)
-		if errors.Is(err, customer.ErrAuthUserTaken) || errors.Is(err, customer.ErrEmailTaken) {
+		if errors.Is(err, customer.ErrEmailTaken) {
+			link.Fill = customer.Email{} // taken while we wrote
+			one, err = s.linkTogether(ctx, fence, []customer.Link{link}, cause)
+		}
+		if errors.Is(err, customer.ErrAuthUserTaken) {
 			continue
 		}
 		if err != nil {
@@ -80,15 +85,18 @@ func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause cu
 	var linked []customer.ID
 	err := tx.SelectContext(ctx, &linked, `
 		with decided as (
-		  select *
+		  select d.id, d.key, d.auth_user_id, d.evidence,
+		    case when holder.id is null then nullif(d.fill_address, '') end as fill_address,
+		    case when holder.id is null then nullif(d.fill_key, '') end as fill_key
 		  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
 		    as d(id, key, auth_user_id, fill_address, fill_key, evidence)
+		  left join customers holder on holder.email_key = nullif(d.fill_key, '') and holder.lifecycle <> 'inactive'
 		), linked as (
 		  update customers c
 		  set auth_user_id = d.auth_user_id, lifecycle = 'active', reason = null, misses = 0,
-		    email_address = coalesce(c.email_address, nullif(d.fill_address, '')),
-		    email_key = coalesce(c.email_key, nullif(d.fill_key, '')),
-		    next_check_at = case when coalesce(c.email_key, nullif(d.fill_key, '')) is null then clock_timestamp() end,
+		    email_address = coalesce(c.email_address, d.fill_address),
+		    email_key = coalesce(c.email_key, d.fill_key),
+		    next_check_at = case when coalesce(c.email_key, d.fill_key) is null then clock_timestamp() end,
 		    checked_at = clock_timestamp(), hint_auth_user_id = null, hint_email = null,
 		    version = c.version + 1,
 		    updated_at = greatest(clock_timestamp(), c.updated_at + interval '1 microsecond')

@@ -632,3 +632,33 @@ func TestACallerWhoLeavesIsNotToldThatTheDatabaseIsAway(t *testing.T) {
 		}
 	}
 }
+
+// Two links in one batch with one address to fill in, and one whose address
+// somebody has: all are linked, the address goes to one.
+func TestALinkDoesNotSufferForAnAddressThatIsTaken(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	create(t, s, "taken@example.com")
+	var links []customer.Link
+	for i, address := range []string{"taken@example.com", "free@example.com", "free@example.com"} {
+		l := link(create(t, s, ""), "", fmt.Sprintf("auth0|%d", i))
+		l.Fill = email(t, address)
+		links = append(links, l)
+	}
+	done, err := s.Link(t.Context(), 0, links, byTest())
+	if err != nil || len(done) != 3 {
+		t.Fatalf("linked %v, %v", done, err)
+	}
+	filled := 0
+	for _, id := range done {
+		if c := get(t, s, id); c.Email.Key != "" {
+			filled++
+			if c.Email.Key != "free@example.com" {
+				t.Errorf("got %+v", c)
+			}
+		}
+	}
+	if filled != 1 {
+		t.Errorf("%d got the address", filled)
+	}
+}
