@@ -12,8 +12,11 @@ import (
 // dialer connects to Postgres so that no read and no write waits longer than
 // timeout. lib/pq (v1.12.3) asks a frozen server to cancel and then waits for
 // its answer for ever, whatever the context says; only the connection itself can
-// end that. A timeout of 0 is for LISTEN, which rests for long.
-type dialer struct{ timeout time.Duration }
+// end that.
+type dialer struct {
+	timeout time.Duration
+	until   context.Context // if not nil: its end closes the connections
+}
 
 const connectTimeout = 5 * time.Second
 
@@ -32,8 +35,11 @@ func (d dialer) DialTimeout(network, address string, timeout time.Duration) (net
 // DialContext implements pq.DialerContext.
 func (d dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := (&net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}).DialContext(ctx, network, address)
-	if err != nil || d.timeout == 0 {
-		return conn, err
+	if err != nil {
+		return nil, err
+	}
+	if d.until != nil {
+		context.AfterFunc(d.until, func() { _ = conn.Close() }) // whoever waits for it is told
 	}
 	return deadlineConn{conn, d.timeout}, nil
 }

@@ -1,9 +1,15 @@
 package store
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // IdleInTransaction is the limit that the server has for the store's connections.
 func IdleInTransaction(ctx context.Context, s *Store) (limit string, err error) {
 	err = s.db.GetContext(ctx, &limit, `show `+idleInTransaction)
 	return limit, err
 }
+
+// PingEvery makes Listen try its connection as often.
+func PingEvery(s *Store, every time.Duration) { s.ping = every }

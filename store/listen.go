@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 	"go.uber.org/zap"
 )
 
@@ -17,9 +19,14 @@ func notify(ctx context.Context, tx *sqlx.Tx) error {
 	return err
 }
 
-// listenerPing is how often a quiet LISTEN connection is tried: a dead one says
-// nothing by itself.
-const listenerPing = 60 * time.Second
+const (
+	// listenerPing is how often a quiet LISTEN connection is tried: a dead one says
+	// nothing by itself.
+	listenerPing = 60 * time.Second
+	// listenerRest is how long it may be quiet before it is given up and made anew:
+	// a server that is frozen does not answer a ping.
+	listenerRest = 2 * listenerPing
+)
 
 // Listen calls wake whenever there may be something to do, until ctx ends. It is
 // a help, not the truth: what is notified while the connection is down is lost,
@@ -30,15 +37,27 @@ func (s *Store) Listen(ctx context.Context, wake func()) {
 		<-ctx.Done()
 		return
 	}
-	listener := s.listen()
-	defer func() { _ = listener.Close() }() // it is of no further use
-	go func() {
-		// Blocks until the first connection stands.
+	listener := s.listen(ctx)
+	var calls sync.WaitGroup
+	calls.Go(func() { // blocks until the first connection stands
 		if err := listener.Listen(channel); err != nil && ctx.Err() == nil {
 			s.log.Warn("listen; work is found by polling", zap.Error(translate(err)))
 		}
+	})
+	s.relay(ctx, listener, &calls, wake)
+	// Calls hold the lock that Close needs while they wait for the server. They come
+	// back, since the dialer has closed the connection.
+	_ = listener.Close() // it is of no further use
+	calls.Wait()
+	go func() { // it may rest between two tries to connect, which is not worth waiting for
+		for range listener.Notify { //nolint:revive // emptied, so that it ends
+		}
 	}()
-	ping := time.NewTicker(listenerPing)
+}
+
+// relay passes notifications on until ctx ends.
+func (s *Store) relay(ctx context.Context, listener *pq.Listener, calls *sync.WaitGroup, wake func()) {
+	ping := time.NewTicker(s.ping)
 	defer ping.Stop()
 	for {
 		select {
@@ -47,7 +66,7 @@ func (s *Store) Listen(ctx context.Context, wake func()) {
 		case <-listener.Notify: // also after each reconnect, with nil
 			wake()
 		case <-ping.C:
-			go func() { _ = listener.Ping() }() // its failure makes the listener reconnect
+			calls.Go(func() { _ = listener.Ping() }) // its failure makes the listener reconnect
 		}
 	}
 }

@@ -35,7 +35,8 @@ type Options struct {
 // Store is the database.
 type Store struct {
 	db     *sqlx.DB
-	listen func() *pq.Listener // nil behind PgBouncer
+	listen func(until context.Context) *pq.Listener // nil behind PgBouncer
+	ping   time.Duration                            // how often Listen tries its connection
 	log    *zap.Logger
 }
 
@@ -59,10 +60,10 @@ func Open(o Options) (*Store, error) {
 	db.SetMaxOpenConns(orDefault(o.MaxConns, 16))
 	db.SetMaxIdleConns(orDefault(o.MaxConns, 16))
 	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
-	s := &Store{db: db, log: o.Logger}
+	s := &Store{db: db, ping: listenerPing, log: o.Logger}
 	if !o.PgBouncer {
-		s.listen = func() *pq.Listener {
-			return pq.NewDialListener(dialer{}, dsn, time.Second, 30*time.Second, nil)
+		s.listen = func(until context.Context) *pq.Listener {
+			return pq.NewDialListener(dialer{timeout: listenerRest, until: until}, dsn, time.Second, 30*time.Second, nil)
 		}
 	}
 	return s, nil

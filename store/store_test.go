@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
+	"path/filepath"
+	"sync/atomic"
 	"strings"
 	"sync"
 	"testing"
@@ -334,20 +337,24 @@ func TestListenWakes(t *testing.T) {
 		defer close(ended)
 		s.Listen(ctx, func() { woken <- struct{}{} })
 	}()
-	for i := 0; ; i++ { // until LISTEN stands
+	untilWoken(t, s, woken)
+	cancel()
+	<-ended
+}
+
+// untilWoken brings deliveries until LISTEN stands and tells of one.
+func untilWoken(t testing.TB, s *store.Store, woken <-chan struct{}) {
+	t.Helper()
+	for i := range 200 {
 		_, err := s.Receive(t.Context(), delivery(fmt.Sprint(i), "ada@example.com"))
 		must(t, err)
 		select {
 		case <-woken:
-			cancel()
-			<-ended
 			return
 		case <-time.After(50 * time.Millisecond):
 		}
-		if i > 200 {
-			t.Fatal("never woken")
-		}
 	}
+	t.Fatal("never woken")
 }
 
 func TestDueAndIdleAreIndexProbes(t *testing.T) {
@@ -660,5 +667,111 @@ func TestALinkDoesNotSufferForAnAddressThatIsTaken(t *testing.T) {
 	}
 	if filled != 1 {
 		t.Errorf("%d got the address", filled)
+	}
+}
+
+// proxied gives a way to a database that can be frozen: then it takes everything
+// and answers nothing.
+func proxied(t testing.TB, dsn string) (through string, frozen *atomic.Bool) {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	must(t, err)
+	socket := filepath.Join(u.Query().Get("host"), ".s.PGSQL.5432")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	frozen = &atomic.Bool{}
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("unix", socket)
+			if err != nil {
+				_ = client.Close()
+				continue
+			}
+			go relay(server, client, frozen)
+			go relay(client, server, frozen)
+		}
+	}()
+	return fmt.Sprintf("postgres://%s@%s%s?sslmode=disable", u.User.Username(), listener.Addr(), u.Path), frozen
+}
+
+func relay(to, from net.Conn, frozen *atomic.Bool) {
+	defer func() { _ = to.Close() }()
+	buffer := make([]byte, 4096)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		if frozen.Load() {
+			continue
+		}
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// A connection that stood before the server froze must not hold a caller either,
+// in a transaction or out of one; afterwards all is well by itself.
+func TestAServerThatFreezesIsUnavailableAndHeals(t *testing.T) {
+	t.Parallel()
+	dsn, frozen := proxied(t, storetest.DSN(t))
+	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: 300 * time.Millisecond})
+	must(t, err)
+	defer s.Close()
+	id := create(t, s, "ada@example.com")
+	for name, call := range map[string]func() error{
+		"a read": func() error {
+			_, err := s.Customer(t.Context(), id)
+			return err
+		},
+		"a transaction": func() error {
+			_, err := s.Patch(t.Context(), id, customer.Patch{Field: customer.FieldFirstName, Value: "X"}, 0, byTest())
+			return err
+		},
+	} {
+		frozen.Store(true)
+		if err := call(); !errors.Is(err, customer.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		frozen.Store(false)
+		if err := call(); err != nil {
+			t.Errorf("%s afterwards: %v", name, err)
+		}
+	}
+}
+
+// lib/pq's listener holds the lock that its Close needs while it waits for the
+// server, so a server that is frozen could keep the daemon from ending.
+func TestListenEndsThoughTheServerIsFrozen(t *testing.T) {
+	t.Parallel()
+	dsn, frozen := proxied(t, storetest.DSN(t))
+	s, err := store.Open(store.Options{DSN: dsn})
+	must(t, err)
+	defer s.Close()
+	store.PingEvery(s, 10*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, woken := make(chan struct{}), make(chan struct{}, 1)
+	go func() {
+		defer close(ended)
+		s.Listen(ctx, func() {
+			select {
+			case woken <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	untilWoken(t, s, woken)
+	frozen.Store(true)
+	time.AfterFunc(200*time.Millisecond, cancel) // pings are stuck by then
+	select {
+	case <-ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it never ended")
 	}
 }
