@@ -9,9 +9,9 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
-	"sync/atomic"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -628,14 +628,17 @@ func TestACallerWhoLeavesIsNotToldThatTheDatabaseIsAway(t *testing.T) {
 	defer func() { _ = holder.Rollback() }()
 	_, err = holder.ExecContext(t.Context(), `select from customers for update`)
 	must(t, err)
-	leaving, leave := context.WithCancel(t.Context())
-	late, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer stop()
-	time.AfterFunc(100*time.Millisecond, leave)
-	for ctx, want := range map[context.Context]error{leaving: context.Canceled, late: customer.ErrUnavailable} {
+	for name, want := range map[string]error{"leaves": context.Canceled, "is late": customer.ErrUnavailable} {
+		ctx, leave := context.WithCancel(t.Context())
+		if name == "is late" {
+			ctx, leave = context.WithTimeout(t.Context(), 100*time.Millisecond)
+		} else {
+			time.AfterFunc(100*time.Millisecond, leave) // the statement waits by then
+		}
 		_, err := s.Patch(ctx, id, customer.Patch{Field: customer.FieldFirstName, Value: "X"}, 0, byTest())
+		leave()
 		if !errors.Is(err, want) || errors.Is(err, context.Canceled) && errors.Is(err, customer.ErrUnavailable) {
-			t.Errorf("got %v, want %v", err, want)
+			t.Errorf("who %s: got %v, want %v", name, err, want)
 		}
 	}
 }
