@@ -42,12 +42,14 @@ func (r dueRow) due() customer.Due {
 // volatile function cannot bound an index scan.
 func (s *Store) Idle(ctx context.Context) (idle bool, err error) {
 	err = s.read(ctx, "probe for work", func(ctx context.Context) error {
-		return s.db.GetContext(ctx, &idle, `
-			select not exists (select from customers where next_check_at <= now())
-			  and not exists (select from inbox where state = 'new')`)
+		return s.db.GetContext(ctx, &idle, probe)
 	})
 	return idle, err
 }
+
+const probe = `
+	select not exists (select from customers where next_check_at <= now())
+	  and not exists (select from inbox where state = 'new')`
 
 // Due returns up to limit customers that were due at before, longest due first,
 // beginning behind after (nil: at the start). They are auth_pending, or active

@@ -379,8 +379,7 @@ func TestDueAndIdleAreIndexProbes(t *testing.T) {
 		t.Fatalf("%v, %v", idle, err)
 	}
 	for _, query := range []string{
-		`select exists (select from customers where next_check_at <= now())`,
-		`select exists (select from inbox where state = 'new')`,
+		store.Probe,
 		`select id from customers where next_check_at <= now() and (next_check_at, id) > ('-infinity', '00000000-0000-0000-0000-000000000000') order by next_check_at, id limit 500`,
 		`select id from customers where email_key = 'x' and lifecycle <> 'inactive'`,
 		`select id from customers where auth_user_id = 'x' and lifecycle <> 'inactive'`,

@@ -11,12 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -295,7 +297,7 @@ func TestServeHealsWhenTheDatabaseAndAuth0ComeUp(t *testing.T) {
 	must(t, door.Close())
 	sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /.well-known/jwks.json", Status: 503}}})
 	dsn := storetest.DSN(t)
-	d := startServe(t, append(env, "DATABASE_URL=postgres://customersync@"+address+"/"+databaseOf(dsn)+"?sslmode=disable"))
+	d := startServe(t, append(env, "DATABASE_URL=postgres://customersync@"+address+"/"+databaseOf(t, dsn)+"?sslmode=disable"))
 	if status, _ := get(t, d.ops+"/livez"); status != 200 {
 		t.Errorf("livez %d", status)
 	}
@@ -318,7 +320,7 @@ func TestServeHealsWhenTheDatabaseAndAuth0ComeUp(t *testing.T) {
 	door, err = net.Listen("tcp", address)
 	must(t, err)
 	defer door.Close()
-	go forward(door, socketOf(dsn))
+	go forward(door, socketOf(t, dsn))
 	sim.SetFaults(auth0sim.Faults{})
 	eventually(t, "readiness", func() bool { status, _ := get(t, d.ops+"/readyz"); return status == 200 })
 	if code := d.stop(t, syscall.SIGTERM); code != 0 {
@@ -326,14 +328,18 @@ func TestServeHealsWhenTheDatabaseAndAuth0ComeUp(t *testing.T) {
 	}
 }
 
-func databaseOf(dsn string) string {
-	path, _, _ := strings.Cut(strings.TrimPrefix(dsn, "postgres://customersync@/"), "?")
-	return path
+func databaseOf(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	must(t, err)
+	return strings.TrimPrefix(u.Path, "/")
 }
 
-func socketOf(dsn string) string {
-	_, host, _ := strings.Cut(dsn, "host=")
-	return filepath.Join(strings.ReplaceAll(host, "%2F", "/"), ".s.PGSQL.5432")
+func socketOf(t *testing.T, dsn string) string {
+	t.Helper()
+	u, err := url.Parse(dsn)
+	must(t, err)
+	return filepath.Join(u.Query().Get("host"), ".s.PGSQL."+u.Port())
 }
 
 // forward is a door to a database: TCP in front, its socket behind.
@@ -412,6 +418,54 @@ func TestATermDuringATickReleasesTheLeaseAndEndsCleanly(t *testing.T) {
 	runs, err := s.Runs(t.Context(), 1)
 	if err != nil || len(runs) != 1 || runs[0].Result != customer.RunAborted {
 		t.Errorf("runs %+v, %v", runs, err)
+	}
+}
+
+// Postgres takes no part any more and does not hang up either.
+func TestATermWhileTheDatabaseIsFrozenEndsCleanly(t *testing.T) {
+	t.Parallel()
+	_, env := tenant(t)
+	dsn := storetest.DSN(t)
+	door, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer door.Close()
+	var frozen atomic.Bool
+	go freezable(door, socketOf(t, dsn), &frozen)
+	d := startServe(t, append(env, "DATABASE_URL=postgres://customersync@"+door.Addr().String()+"/"+databaseOf(t, dsn)+"?sslmode=disable"))
+	eventually(t, "readiness", func() bool { status, _ := get(t, d.ops+"/readyz"); return status == 200 })
+	frozen.Store(true)
+	if code := d.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// freezable is a door that lets nothing through while it is frozen.
+func freezable(door net.Listener, socket string, frozen *atomic.Bool) {
+	pass := func(to, from net.Conn) {
+		buffer := make([]byte, 4096)
+		for {
+			n, err := from.Read(buffer)
+			if err != nil {
+				_ = to.Close()
+				return
+			}
+			if !frozen.Load() {
+				_, _ = to.Write(buffer[:n]) // the next read fails if it is gone
+			}
+		}
+	}
+	for {
+		in, err := door.Accept()
+		if err != nil {
+			return
+		}
+		out, err := net.Dial("unix", socket)
+		if err != nil {
+			_ = in.Close()
+			continue
+		}
+		go pass(out, in)
+		go pass(in, out)
 	}
 }
 
