@@ -202,15 +202,19 @@ func deep(t *testing.T) string {
 	return filepath.Join(parent, "pg")
 }
 
+func socketsOf(s *pglocal.Server) string {
+	_, sockets, _ := strings.Cut(s.DSN(), "host=")
+	return strings.ReplaceAll(sockets, "%2F", "/")
+}
+
 func TestADeepFolderGetsAShortSocket(t *testing.T) {
 	t.Parallel()
 	dir := deep(t)
 	s := start(t, dir)
 	must(t, exec1(t, s.DSN(), `select 1`))
 	must(t, s.Stop())
-	_, sockets, _ := strings.Cut(s.DSN(), "host=")
-	if _, err := os.Stat(strings.ReplaceAll(sockets, "%2F", "/")); !os.IsNotExist(err) {
-		t.Errorf("%s was left behind: %v", sockets, err)
+	if _, err := os.Stat(socketsOf(s)); !os.IsNotExist(err) {
+		t.Errorf("%s was left behind: %v", socketsOf(s), err)
 	}
 }
 
@@ -234,7 +238,9 @@ func TestAsAnOrdinaryUser(t *testing.T) {
 				must(t, os.Chmod(filepath.Dir(dir), 0o777))
 				own(t, dir, 65534) // root joins it
 			}
-			must(t, exec1(t, start(t, dir).DSN(), `select 1`))
+			s := start(t, dir)
+			t.Cleanup(func() { _ = os.RemoveAll(socketsOf(s)) }) // its owner is killed, not stopped
+			must(t, exec1(t, s.DSN(), `select 1`))
 		})
 	}
 }
