@@ -39,7 +39,7 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 		return nil, err
 	}
 	if d.until != nil {
-		context.AfterFunc(d.until, func() { _ = conn.Close() }) // whoever waits for it is told
+		context.AfterFunc(d.until, func() { _ = conn.Close() }) //nolint:contextcheck // whoever waits for it is told
 	}
 	return deadlineConn{conn, d.timeout}, nil
 }

@@ -50,7 +50,7 @@ func (s *Store) Listen(ctx context.Context, wake func()) {
 	_ = listener.Close() // it is of no further use
 	calls.Wait()
 	go func() { // it may rest between two tries to connect, which is not worth waiting for
-		for range listener.Notify { //nolint:revive // emptied, so that it ends
+		for range listener.Notify { // emptied, so that it ends
 		}
 	}()
 }
