@@ -2,6 +2,7 @@ package auth0sync
 
 import (
 	"slices"
+	"time"
 
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -16,6 +17,10 @@ type Policy struct {
 	// one with an identity in the earliest connection named here. Empty: a
 	// person decides.
 	ConnectionPriority []string
+	// OnUserGone is what becomes of a customer whose Auth0 user was deleted, after
+	// GoneGrace; 0 means DefaultGoneGrace.
+	OnUserGone OnUserGone
+	GoneGrace  time.Duration
 }
 
 // Verdict is what Decide says of one customer: a Link, or the Reason to wait.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -127,7 +128,7 @@ func (d *Directory) ByID(ctx context.Context, userID string) (User, error) {
 	if err != nil {
 		return User{}, fmt.Errorf("user by id: %w", err)
 	}
-	if u.ID != userID && !u.hasIdentity(userID) {
+	if u.ID != userID && !u.HasIdentity(userID) {
 		return User{}, fmt.Errorf("user by id: %w: another user than the one asked for", ErrUnavailable)
 	}
 	return u, nil
@@ -163,15 +164,29 @@ func (d *Directory) Search(ctx context.Context, emails []string) ([]User, error)
 	return append(left, right...), nil
 }
 
-// query is a search for any of the addresses, quoted so that nothing in them is
-// taken for an operator.
+// ByIdentity returns the users, one at most in truth, that have this user among
+// their linked identities. It is eventually consistent.
+func (d *Directory) ByIdentity(ctx context.Context, userID string) ([]User, error) {
+	_, id, _ := strings.Cut(userID, "|")
+	found, err := d.searchAll(ctx, "identities.user_id:"+quote(id))
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(found, func(u User) bool { return !u.HasIdentity(userID) }), nil
+}
+
+// query is a search for any of the addresses.
 func query(emails []string) string {
-	escape := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	quoted := make([]string, len(emails))
 	for i, email := range emails {
-		quoted[i] = `"` + escape.Replace(email) + `"`
+		quoted[i] = quote(email)
 	}
 	return "email:(" + strings.Join(quoted, " OR ") + ")"
+}
+
+// quote makes a text a search term in which nothing is taken for an operator.
+func quote(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }
 
 // searchAll reads page after page until it has as many users as there are.
@@ -242,6 +257,9 @@ func (d *Directory) get(ctx context.Context, path []string, query url.Values, in
 
 func read(res *http.Response, into any) (time.Time, error) {
 	defer func() { _ = res.Body.Close() }() // read to its end, or given up
+	if res.StatusCode == http.StatusNotFound {
+		return time.Time{}, notFound(res.Body)
+	}
 	if err := statusError(res.StatusCode); err != nil {
 		return time.Time{}, err
 	}
@@ -259,6 +277,18 @@ func read(res *http.Response, into any) (time.Time, error) {
 	return seen.UTC(), nil
 }
 
+// notFound tells Auth0's word that a user does not exist from the 404 of a proxy
+// or of a wrong address: customers lose their link for the one.
+func notFound(body io.Reader) error {
+	var answer struct {
+		Code string `json:"errorCode"`
+	}
+	if err := json.NewDecoder(body).Decode(&answer); err != nil || answer.Code != "inexistent_user" {
+		return fmt.Errorf("%w: status 404, but not about a user", ErrUnavailable)
+	}
+	return ErrUserNotFound
+}
+
 // shape describes a decoding error without the text it met, which may be
 // personal.
 func shape(err error) string {
@@ -273,8 +303,6 @@ func statusError(status int) error {
 	switch {
 	case status == http.StatusOK:
 		return nil
-	case status == http.StatusNotFound:
-		return ErrUserNotFound
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: token refused (AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET)", ErrUnauthorized)
 	case status == http.StatusForbidden:

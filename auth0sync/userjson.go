@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -29,6 +28,17 @@ type identityJSON struct {
 	UserID     json.RawMessage `json:"user_id"` // a text or a number
 }
 
+func (i identityJSON) identity() Identity {
+	var text string
+	if json.Unmarshal(i.UserID, &text) != nil {
+		text = string(i.UserID) // a number
+	}
+	return Identity{i.Provider, i.Connection, text}
+}
+
+// userID is the id that the identity has, or had, as a user of its own.
+func (i Identity) userID() string { return i.Provider + "|" + i.UserID }
+
 // user reads the observation. Only JSON true verifies an address, and whatever
 // is not plainly false blocks.
 func (j userJSON) user(seen time.Time, lane string) (User, error) {
@@ -49,7 +59,7 @@ func (j userJSON) user(seen time.Time, lane string) (User, error) {
 		u.Email = *j.Email
 	}
 	for _, i := range j.Identities {
-		u.Identities = append(u.Identities, Identity{i.Provider, i.Connection, strings.Trim(string(i.UserID), `"`)})
+		u.Identities = append(u.Identities, i.identity())
 	}
 	return u, nil
 }
@@ -104,10 +114,10 @@ func customerIDIn(appMetadata json.RawMessage) customer.ID {
 	return id
 }
 
-// hasIdentity reports whether userID is one of the user's linked identities.
-func (u User) hasIdentity(userID string) bool {
+// HasIdentity reports whether userID is one of the user's linked identities.
+func (u User) HasIdentity(userID string) bool {
 	for _, i := range u.Identities {
-		if i.Provider+"|"+i.UserID == userID {
+		if i.userID() == userID {
 			return true
 		}
 	}

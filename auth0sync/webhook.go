@@ -194,6 +194,28 @@ type userPayload struct {
 	Email         string          `json:"email"`
 	EmailVerified json.RawMessage `json:"email_verified"`
 	AppMetadata   json.RawMessage `json:"app_metadata"`
+	Identities    json.RawMessage `json:"identities"`
+}
+
+// mostIdentities of one user are taken note of.
+const mostIdentities = 50
+
+// secondaries are the user ids that the linked identities had when they were
+// users of their own.
+func (u userPayload) secondaries() []string {
+	var all []identityJSON
+	if json.Unmarshal(u.Identities, &all) != nil {
+		return nil // the rest of the delivery is as good without
+	}
+	var ids []string
+	for _, i := range all {
+		id := i.identity().userID()
+		if id == u.UserID || len(id) > longestID || hasControl(id) || len(ids) == mostIdentities {
+			continue
+		}
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // hint is what the user amounts to; ok is false if it cannot be one.
@@ -206,6 +228,7 @@ func (u userPayload) hint() (h customer.Hint, ok bool) {
 		Email:      u.Email,
 		Verified:   isTrue(u.EmailVerified),
 		CustomerID: customerIDIn(u.AppMetadata),
+		Identities: u.secondaries(),
 	}
 	if email, err := customer.ParseEmail(u.Email); err == nil {
 		h.Key = email.Key

@@ -12,6 +12,8 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 	"pgregory.net/rapid"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -59,7 +61,7 @@ func TestBothSecretsSign(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := customer.Hint{AuthUserID: "auth0|1", Email: "Ada@example.com", Key: "ada@example.com", Verified: true, CustomerID: ada}
-		if got.Source != auth0sync.SourceAction || got.EventID != "act_1" || !got.Understood || got.Hint != want {
+		if got.Source != auth0sync.SourceAction || got.EventID != "act_1" || !got.Understood || !cmp.Equal(got.Hint, want) {
 			t.Errorf("got %+v", got)
 		}
 	}
@@ -163,6 +165,23 @@ func TestSecretsThatAreTooWeak(t *testing.T) {
 // event is a CloudEvent about a user.
 func event(kind, object string) string {
 	return `{"specversion":"1.0","id":"evt_1","type":"` + kind + `","data":{"object":` + object + `}}`
+}
+
+func TestTheUsersThatWereLinkedIntoAnEventsUser(t *testing.T) {
+	t.Parallel()
+	for identities, want := range map[string][]string{
+		`[{"provider":"auth0","user_id":"1"}]`: nil, // the primary identity
+		`[{"provider":"auth0","user_id":"1"},{"provider":"google-oauth2","user_id":"2"},{"provider":"oidc","user_id":3}]`: {"google-oauth2|2", "oidc|3"},
+		`[{"provider":"auth0","user_id":"1"},{"provider":"email","user_id":"a\"b"}]`:                                      {`email|a"b`},
+		`[{"provider":"x","user_id":"` + strings.Repeat("y", 300) + `"}]`:                                                 nil,
+		`"rubbish"`: nil,
+	} {
+		got, err := verifier(t).Verify(http.Header{"Authorization": {"Bearer " + newToken}},
+			[]byte(event("user.updated", `{"user_id":"auth0|1","identities":`+identities+`}`)))
+		if err != nil || !got.Understood || !cmp.Equal(got.Hint.Identities, want) {
+			t.Errorf("%s: %q, %v", identities, got.Hint.Identities, err)
+		}
+	}
 }
 
 func TestWhatEventsSay(t *testing.T) {

@@ -82,7 +82,7 @@ type Listed struct {
 type Change struct {
 	Version       int64
 	At            time.Time
-	What          string // created, patched, linked, unlinked, email_filled, closed
+	What          string // created, patched, linked, unlinked, rebound, email_filled, closed
 	Cause         Cause
 	Field         string // the field that changed, as the API spells it; "" if it is the whole
 	From, To      string
@@ -97,6 +97,7 @@ type Explanation struct {
 	Reason  Reason    // "" unless it is auth_pending
 	Misses  int       // looks in a row that changed nothing
 	AskedAt time.Time // when Auth0 last answered about it; zero: never
+	GoneAt  time.Time // since when Auth0 says that the linked user is gone; zero: it does not
 	Next    time.Time // when Auth0 is asked next; zero: not until something happens
 	History []Change  // oldest first
 }
@@ -105,6 +106,9 @@ type Explanation struct {
 func (e Explanation) Meaning() Meaning {
 	switch e.Lifecycle {
 	case Active:
+		if !e.GoneAt.IsZero() {
+			return Meaning{"Auth0 does not know the linked user any more.", "nobody", "If that stays so until the grace period ends, the customer is unlinked."}
+		}
 		return Meaning{"The customer is linked to an Auth0 user.", "nobody", "Nothing more is to be done."}
 	case Inactive:
 		return Meaning{"The customer's account is closed.", "nobody", "Nothing more happens. Signing up again makes a new customer."}

@@ -92,15 +92,32 @@ type Hold struct {
 	Due      time.Time // the Next as it was read: if it has moved, the Hold is dropped
 }
 
-// Fill is the decision to give a linked customer the e-mail address that its
-// Auth0 user has. With a zero Email it only moves the next look.
-type Fill struct {
+// Keep is the decision to leave a linked customer linked. It is written only if
+// nothing made the customer due again since it was read.
+type Keep struct {
 	Customer   ID
-	AuthUserID string // must still be the customer's
-	Email      Email
-	Next       time.Time
+	AuthUserID string    // must still be the customer's
+	Email      Email     // to fill in where the customer has none; zero: none
+	Gone       bool      // Auth0 says that the user is gone
+	Asked      bool      // Auth0 was asked and answered
+	Next       time.Time // when to look again; zero: not until something happens
 	Misses     int
 	Due        time.Time
+}
+
+// Rebind is the decision that a customer's user was linked into another one and
+// is now an identity of that.
+type Rebind struct {
+	Customer ID
+	From, To string // auth_user_id; From must still be the customer's, To free
+	Evidence Evidence
+}
+
+// Unlink is the decision that a customer's user is truly gone.
+type Unlink struct {
+	Customer   ID
+	AuthUserID string // must still be the customer's
+	Close      bool   // the customer is closed with it
 }
 
 // Evidence is what was seen of an Auth0 user when a decision was made. It is
@@ -143,6 +160,7 @@ type Due struct {
 	Customer
 	Reason Reason
 	Misses int
+	GoneAt time.Time // since when Auth0 says that the linked user is gone; zero: it does not
 	At     time.Time // since when it is due
 	Hint   Hint      // zero: nothing was pushed to us
 }
@@ -154,8 +172,9 @@ type Hint struct {
 	Email      string   // as Auth0 spells it
 	Key        EmailKey // "" if there is no e-mail or it has no key
 	Verified   bool
-	CustomerID ID   // from app_metadata.customer_id, "" if none
-	Deleted    bool // the delivery reports a deletion
+	CustomerID ID       // from app_metadata.customer_id, "" if none
+	Identities []string // the user's secondary identities, as the user ids they had
+	Deleted    bool     // the delivery reports a deletion
 }
 
 // Delivery is an authentic delivery for the inbox.

@@ -11,6 +11,7 @@ type Run struct {
 	Result  RunResult
 	Tally
 	BudgetWait time.Duration // spent waiting for room in the Auth0 rate limit
+	Lane       string        // how most were looked up: "look-up", "search", "export", "windows"; "" if nobody was
 	Note       string        // what went wrong, without personal data; "" if nothing did
 }
 
@@ -18,7 +19,8 @@ type Run struct {
 type Tally struct {
 	Looked     int // customers looked at
 	Linked     int
-	Unlinked   int
+	Unlinked   int // the Auth0 user is gone
+	Rebound    int // the Auth0 user was linked into another one
 	Filled     int // linked customers that got their e-mail address
 	Conflicts  int // customers held for several_users or user_taken
 	Errors     int // customers that could not be looked up or written

@@ -100,7 +100,7 @@ func linkByHand(ctx context.Context, tx *sqlx.Tx, before row, authUserID string)
 	var after row
 	err := tx.GetContext(ctx, &after, `
 		update customers
-		set auth_user_id = $2, lifecycle = 'active', reason = null, misses = 0,
+		set auth_user_id = $2, lifecycle = 'active', reason = null, misses = 0, gone_at = null,
 		  next_check_at = case when email_key is null then clock_timestamp() end,
 		  hint_auth_user_id = null, hint_email = null, `+moved+`
 		where id = $1
@@ -116,7 +116,7 @@ func unlink(ctx context.Context, tx *sqlx.Tx, before row) (row, error) {
 	var after row
 	err := tx.GetContext(ctx, &after, `
 		update customers
-		set auth_user_id = null, lifecycle = 'auth_pending', reason = $2, misses = 0,
+		set auth_user_id = null, lifecycle = 'auth_pending', reason = $2, misses = 0, gone_at = null,
 		  next_check_at = case when $3 then clock_timestamp() end, `+moved+`
 		where id = $1
 		returning `+columns, before.ID, string(firstReason(key)), key.Matchable())

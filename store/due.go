@@ -17,17 +17,19 @@ type dueRow struct {
 	Reason    sql.NullString `db:"reason"`
 	Misses    int            `db:"misses"`
 	Next      sql.NullTime   `db:"next_check_at"`
+	GoneAt    sql.NullTime   `db:"gone_at"`
 	HintUser  sql.NullString `db:"hint_auth_user_id"`
 	HintEmail sql.NullString `db:"hint_email"`
 }
 
-const dueColumns = columns + `, reason, misses, next_check_at, hint_auth_user_id, hint_email`
+const dueColumns = columns + `, reason, misses, next_check_at, gone_at, hint_auth_user_id, hint_email`
 
 func (r dueRow) due() customer.Due {
 	due := customer.Due{
 		Customer: r.customer(),
 		Reason:   customer.Reason(r.Reason.String),
 		Misses:   r.Misses,
+		GoneAt:   utc(r.GoneAt),
 		At:       utc(r.Next),
 		Hint:     customer.Hint{AuthUserID: r.HintUser.String, Email: r.HintEmail.String, Verified: r.HintUser.Valid},
 	}
@@ -53,7 +55,7 @@ const probe = `
 
 // Due returns up to limit customers that were due at before, longest due first,
 // beginning behind after (nil: at the start). They are auth_pending, or active
-// without an e-mail address.
+// without an e-mail address or with a user that may be gone.
 func (s *Store) Due(ctx context.Context, before time.Time, after *customer.Due, limit int) ([]customer.Due, error) {
 	from, id := time.Time{}, "00000000-0000-0000-0000-000000000000"
 	if after != nil {
@@ -67,13 +69,12 @@ func (s *Store) Due(ctx context.Context, before time.Time, after *customer.Due, 
 		limit $4`, before, from, id, limit)
 }
 
-// DueByEmail returns the live customer with this key if there is anything to
-// look for, due or not; else nothing.
+// DueByEmail returns the live customer with this key, due or not; else nothing.
 func (s *Store) DueByEmail(ctx context.Context, key customer.EmailKey) ([]customer.Due, error) {
 	return s.due(ctx, `
 		select `+dueColumns+`
 		from customers
-		where email_key = $1 and lifecycle = 'auth_pending'`, string(key))
+		where email_key = $1 and lifecycle <> 'inactive'`, string(key))
 }
 
 func (s *Store) due(ctx context.Context, query string, args ...any) ([]customer.Due, error) {
@@ -90,7 +91,8 @@ func (s *Store) due(ctx context.Context, query string, args ...any) ([]customer.
 
 // Hold writes why customers go on waiting and when to look again, and returns how
 // many it wrote. A customer that something made due again since it was read is
-// left so, and a hint that Auth0 could not be asked about is kept. Nothing that other systems see changes, so there is no history row.
+// left so, and a hint that Auth0 could not be asked about is
+// kept. Nothing that other systems see changes, so there is no history row.
 func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (done int, err error) {
 	n := len(holds)
 	if n == 0 {

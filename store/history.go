@@ -69,11 +69,12 @@ func (s *Store) Explain(ctx context.Context, id customer.ID) (customer.Explanati
 		Reason  sql.NullString `db:"reason"`
 		Misses  int            `db:"misses"`
 		AskedAt sql.NullTime   `db:"checked_at"`
+		GoneAt  sql.NullTime   `db:"gone_at"`
 		Next    sql.NullTime   `db:"next_check_at"`
 	}
 	err := s.read(ctx, "explain customer", func(ctx context.Context) error {
 		return s.db.GetContext(ctx, &r, `
-			select `+columns+`, reason, misses, checked_at, next_check_at
+			select `+columns+`, reason, misses, checked_at, gone_at, next_check_at
 			from customers
 			where id = $1`, string(id))
 	})
@@ -82,7 +83,7 @@ func (s *Store) Explain(ctx context.Context, id customer.ID) (customer.Explanati
 	}
 	e := customer.Explanation{
 		Customer: r.customer(), Reason: customer.Reason(r.Reason.String), Misses: r.Misses,
-		AskedAt: utc(r.AskedAt), Next: utc(r.Next),
+		AskedAt: utc(r.AskedAt), GoneAt: utc(r.GoneAt), Next: utc(r.Next),
 	}
 	e.History, err = s.History(ctx, id)
 	return e, err
@@ -102,16 +103,17 @@ type change struct {
 	field    string
 	from, to string
 	before   customer.Lifecycle // "" when created
+	evidence string             // JSON; "" if nothing was seen
 }
 
 // writeHistory adds the row that belongs to a customer's newest version.
 func writeHistory(ctx context.Context, tx *sqlx.Tx, after row, c change, cause customer.Cause) error {
 	_, err := tx.ExecContext(ctx, `
 		insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field,
-		  from_value, to_value, from_lifecycle, to_lifecycle, why)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		  from_value, to_value, from_lifecycle, to_lifecycle, why, evidence)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 		after.ID, after.Version, after.UpdatedAt, string(cause.Kind), cause.Actor, cause.RequestID, c.what, null(c.field),
-		null(c.from), null(c.to), null(string(c.before)), after.Lifecycle, cause.Why)
+		null(c.from), null(c.to), null(string(c.before)), after.Lifecycle, cause.Why, null(c.evidence))
 	return err
 }
 

@@ -23,14 +23,14 @@ func (s *Store) Receive(ctx context.Context, d customer.Delivery) (fresh bool, e
 		return s.db.QueryRowContext(ctx, `
 			with taken as (
 			  insert into inbox (source, event_id, kind, state, hint_auth_user_id, hint_email, hint_email_key,
-			    hint_customer_id, actionable, body)
-			  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+			    hint_customer_id, hint_identities, deleted, actionable, body)
+			  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 			  on conflict on constraint inbox_once do nothing
 			  returning state)
 			select count(*) > 0, count(pg_notify('`+channel+`', '')::text) filter (where state = 'new')
 			from taken`,
 			d.Source, d.EventID, d.Kind, state, null(d.Hint.AuthUserID), null(d.Hint.Email), null(string(d.Hint.Key)),
-			null(string(d.Hint.CustomerID)), d.Hint.Verified && !d.Hint.Deleted, body).Scan(&fresh, &notified)
+			null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, d.Hint.Verified && !d.Hint.Deleted, body).Scan(&fresh, &notified)
 	})
 	return fresh, err
 }
@@ -42,10 +42,13 @@ type inboxRow struct {
 	Email      sql.NullString `db:"hint_email"`
 	Key        sql.NullString `db:"hint_email_key"`
 	CustomerID sql.NullString `db:"hint_customer_id"`
+	Identities pq.StringArray `db:"hint_identities"`
+	Deleted    bool           `db:"deleted"`
 	Actionable bool           `db:"actionable"`
 }
 
-const inboxColumns = `id, hint_auth_user_id, hint_email, hint_email_key, hint_customer_id, actionable`
+const inboxColumns = `id, hint_auth_user_id, hint_email, hint_email_key, hint_customer_id,
+  hint_identities, deleted, actionable`
 
 // absorbLock orders the taking-in of deliveries and the making of customers: one
 // of the two sees the other. Create takes it shared, Absorb for itself.
@@ -53,8 +56,9 @@ const absorbLock = `hashtextextended('customersync inbox', 2)`
 
 // Absorb takes up to limit deliveries out of the inbox, oldest first. One that
 // says of a verified user makes the auth_pending customer it names due now and
-// notes whom to ask for; if there is no such customer yet it is kept. All others
-// ask for nothing.
+// notes whom to ask for; if there is no such customer yet it is kept. One that
+// says that a user was deleted, or has become an identity of another, makes the
+// customer due that is linked to it. All others ask for nothing.
 func (s *Store) Absorb(ctx context.Context, fence int64, limit int) (customer.Absorbed, error) {
 	var a customer.Absorbed
 	err := s.inTx(ctx, "absorb", func(tx *sqlx.Tx) error {
@@ -84,16 +88,12 @@ func (s *Store) Absorb(ctx context.Context, fence int64, limit int) (customer.Ab
 func absorb(ctx context.Context, tx *sqlx.Tx, rows []inboxRow, a *customer.Absorbed) error {
 	var done, kept []int64
 	for _, r := range rows {
-		found := true
-		if r.Actionable {
-			var due bool
-			var err error
-			if found, due, err = point(ctx, tx, r); err != nil {
-				return err
-			}
-			if due {
-				a.Matched++
-			}
+		found, due, err := act(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		if due {
+			a.Matched++
 		}
 		if found {
 			done = append(done, r.ID)
@@ -107,6 +107,22 @@ func absorb(ctx context.Context, tx *sqlx.Tx, rows []inboxRow, a *customer.Absor
 		set state = case when id = any($2::bigint[]) then 'kept' else 'done' end
 		where id = any($1::bigint[]) or id = any($2::bigint[])`, pq.Array(done), pq.Array(kept))
 	return err
+}
+
+// act does what a delivery asks for. found is false if it waits for a customer
+// to be; due says whether it made one due.
+func act(ctx context.Context, tx *sqlx.Tx, r inboxRow) (found, due bool, err error) {
+	var doubted int64
+	if r.Deleted || len(r.Identities) > 0 {
+		if doubted, err = doubt(ctx, tx, r); err != nil {
+			return false, false, err
+		}
+	}
+	if !r.Actionable {
+		return true, doubted > 0, nil
+	}
+	found, due, err = point(ctx, tx, r)
+	return found || doubted > 0, due || doubted > 0, err
 }
 
 // point makes the customer that a delivery names due, and says whether there is

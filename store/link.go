@@ -97,7 +97,7 @@ func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause cu
 		    email_address = coalesce(c.email_address, d.fill_address),
 		    email_key = coalesce(c.email_key, d.fill_key),
 		    next_check_at = case when coalesce(c.email_key, d.fill_key) is null then clock_timestamp() end,
-		    checked_at = clock_timestamp(), hint_auth_user_id = null, hint_email = null,
+		    checked_at = clock_timestamp(), gone_at = null, hint_auth_user_id = null, hint_email = null,
 		    version = c.version + 1,
 		    updated_at = greatest(clock_timestamp(), c.updated_at + interval '1 microsecond')
 		  from decided d
@@ -119,53 +119,6 @@ func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause cu
 		pq.Array(ids), pq.Array(keys), pq.Array(users), pq.Array(addresses), pq.Array(fillKeys), pq.Array(evidence),
 		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why)
 	return linked, err
-}
-
-// Fill gives linked customers the address of their Auth0 user, or moves their
-// next look. Returned are those that got an address. One whose address was taken
-// meanwhile is left due.
-func (s *Store) Fill(ctx context.Context, fence int64, fills []customer.Fill, cause customer.Cause) (done []customer.ID, err error) {
-	for _, f := range fills {
-		filled := false
-		err := s.inTx(ctx, "fill in e-mail address", func(tx *sqlx.Tx) (err error) {
-			if err := checkFence(ctx, tx, fence); err != nil {
-				return err
-			}
-			filled, err = fill(ctx, tx, f, cause)
-			return err
-		})
-		switch {
-		case errors.Is(err, customer.ErrEmailTaken):
-			continue
-		case err != nil:
-			return done, err
-		case filled:
-			done = append(done, f.Customer)
-		}
-	}
-	return done, nil
-}
-
-func fill(ctx context.Context, tx *sqlx.Tx, f customer.Fill, cause customer.Cause) (bool, error) {
-	if f.Email.Key == "" {
-		_, err := tx.ExecContext(ctx, `
-			update customers
-			set next_check_at = $4, misses = $5, checked_at = clock_timestamp()
-			where id = $1 and lifecycle = 'active' and auth_user_id = $2 and next_check_at is not distinct from $3`,
-			string(f.Customer), f.AuthUserID, nullTime(f.Due), nullTime(f.Next), f.Misses)
-		return false, err
-	}
-	var after []row
-	err := tx.SelectContext(ctx, &after, `
-		update customers
-		set email_address = $3, email_key = $4, next_check_at = null, misses = 0, checked_at = clock_timestamp(), `+moved+`
-		where id = $1 and lifecycle = 'active' and auth_user_id = $2 and email_key is null
-		returning `+columns, string(f.Customer), f.AuthUserID, f.Email.Address, string(f.Email.Key))
-	if err != nil || len(after) == 0 {
-		return false, err
-	}
-	c := change{what: "email_filled", field: "email_address", to: f.Email.Address, before: customer.Active}
-	return true, writeHistory(ctx, tx, after[0], c, cause)
 }
 
 // Observed notes how new the states were that decisions stood on.

@@ -37,10 +37,10 @@ func (s *Store) FinishRun(ctx context.Context, id int64, r customer.Run) error {
 		_, err := s.db.ExecContext(ctx, `
 			update runs
 			set ended_at = clock_timestamp(), result = $2, looked = $3, linked = $4, unlinked = $5, filled = $6,
-			  conflicts = $7, errors = $8, auth0_calls = $9, budget_wait_ms = $10, note = $11
+			  conflicts = $7, errors = $8, auth0_calls = $9, budget_wait_ms = $10, note = $11, rebound = $12, lane = $13
 			where id = $1 and ended_at is null`,
 			id, string(r.Result), r.Looked, r.Linked, r.Unlinked, r.Filled,
-			r.Conflicts, r.Errors, r.Auth0Calls, r.BudgetWait.Milliseconds(), r.Note)
+			r.Conflicts, r.Errors, r.Auth0Calls, r.BudgetWait.Milliseconds(), r.Note, r.Rebound, r.Lane)
 		return err
 	})
 }
@@ -56,17 +56,19 @@ func (s *Store) Runs(ctx context.Context, limit int) ([]customer.Run, error) {
 		Looked     int            `db:"looked"`
 		Linked     int            `db:"linked"`
 		Unlinked   int            `db:"unlinked"`
+		Rebound    int            `db:"rebound"`
 		Filled     int            `db:"filled"`
 		Conflicts  int            `db:"conflicts"`
 		Errors     int            `db:"errors"`
 		Auth0Calls int            `db:"auth0_calls"`
 		WaitMS     int64          `db:"budget_wait_ms"`
 		Note       string         `db:"note"`
+		Lane       string         `db:"lane"`
 	}
 	err := s.read(ctx, "read runs", func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, &rows, `
-			select id, kind, started_at, ended_at, result, looked, linked, unlinked, filled, conflicts, errors,
-			  auth0_calls, budget_wait_ms, note
+			select id, kind, started_at, ended_at, result, looked, linked, unlinked, rebound, filled, conflicts, errors,
+			  auth0_calls, budget_wait_ms, note, lane
 			from runs
 			order by id desc
 			limit $1`, limit)
@@ -76,11 +78,12 @@ func (s *Store) Runs(ctx context.Context, limit int) ([]customer.Run, error) {
 		runs[i] = customer.Run{
 			ID: r.ID, Kind: r.Kind, Started: r.Started, Ended: r.Ended.Time, Result: customer.RunResult(r.Result.String),
 			Tally: customer.Tally{
-				Looked: r.Looked, Linked: r.Linked, Unlinked: r.Unlinked, Filled: r.Filled,
+				Looked: r.Looked, Linked: r.Linked, Unlinked: r.Unlinked, Rebound: r.Rebound, Filled: r.Filled,
 				Conflicts: r.Conflicts, Errors: r.Errors, Auth0Calls: r.Auth0Calls,
 			},
 			BudgetWait: time.Duration(r.WaitMS) * time.Millisecond,
 			Note:       r.Note,
+			Lane:       r.Lane,
 		}
 	}
 	return runs, err

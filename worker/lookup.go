@@ -178,7 +178,7 @@ func spellings(email customer.Email) []string {
 func (p *pass) ask(ctx context.Context, due customer.Due) (found []auth0sync.User, partial bool, err error) {
 	switch {
 	case due.Lifecycle == customer.Active:
-		found, err = p.byID(ctx, due.AuthUserID)
+		found, err = p.askLinked(ctx, due)
 	case due.Hint.AuthUserID != "":
 		return p.byHint(ctx, due)
 	default:

@@ -58,6 +58,8 @@ func (m metrics) finished(r customer.Run) {
 	m.customers.WithLabelValues("looked").Add(float64(r.Looked))
 	m.customers.WithLabelValues("linked").Add(float64(r.Linked))
 	m.customers.WithLabelValues("filled").Add(float64(r.Filled))
+	m.customers.WithLabelValues("unlinked").Add(float64(r.Unlinked))
+	m.customers.WithLabelValues("rebound").Add(float64(r.Rebound))
 	m.customers.WithLabelValues("conflict").Add(float64(r.Conflicts))
 	m.customers.WithLabelValues("error").Add(float64(r.Errors))
 }

@@ -20,6 +20,8 @@ type pass struct {
 	answered      int       // customers that Auth0 answered for
 	failures      int       // look-ups that failed in a row
 	confirmations int       // fresh search results that may still be confirmed one by one
+	breaker       *bool     // whether customers may be unlinked; nil: not asked yet
+	stopped       bool      // something was left undone for a person to see to
 }
 
 // all takes in the inbox, then reconciles what was due when the pass began, page
@@ -87,10 +89,12 @@ type look struct {
 
 // plan is what a page came to.
 type plan struct {
-	links []customer.Link
-	holds []customer.Hold
-	fills []customer.Fill
-	seen  map[string]customer.Seen
+	links   []customer.Link
+	holds   []customer.Hold
+	keeps   []customer.Keep
+	rebinds []customer.Rebind
+	unlinks []customer.Unlink
+	seen    map[string]customer.Seen
 }
 
 // reconcile brings one page of due customers in step: read what Auth0 says and
@@ -112,7 +116,9 @@ func (p *pass) reconcile(ctx context.Context, page []customer.Due) error {
 			continue
 		}
 		p.tally.Looked++
-		p.decide(ctx, &decided, l, world)
+		if err := p.decide(ctx, &decided, l, world); err != nil {
+			return err
+		}
 	}
 	if !p.order.DryRun {
 		if err := p.apply(ctx, decided); err != nil {
@@ -145,21 +151,20 @@ func premises(looks []look) (users []string, named []customer.ID, keys []custome
 }
 
 // decide adds one customer's outcome to the plan.
-func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.World) {
+func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.World) error {
 	switch {
 	case l.err != nil:
 		p.addFailure(to, l)
-		return
+		return nil
 	case l.due.Lifecycle == customer.Active:
-		p.addFill(to, l, world)
-		return
+		return p.decideLinked(ctx, to, l, world)
 	}
 	verdict := p.policy.Decide(l.due.Customer, l.found, world)
 	if verdict.Link != nil {
 		if fresh, found := freshlySearched(l, verdict.Link.AuthUserID); found {
 			verdict = p.confirm(ctx, to, &l, fresh, world)
 			if verdict.Link == nil && verdict.Reason == "" {
-				return // put off
+				return nil // put off
 			}
 		}
 	}
@@ -172,14 +177,19 @@ func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.Worl
 	if verdict.Link != nil {
 		to.links = append(to.links, *verdict.Link)
 		p.report(Outcome{Customer: l.due.Customer, Action: ActionLink, AuthUserID: verdict.Link.AuthUserID})
-		return
+		return nil
 	}
 	p.addHold(to, l, l.reason(verdict.Reason))
+	return nil
 }
 
 // reason is why the customer waits, given what the rule says of the users found.
-// A look that may have missed some does not replace what a better one told.
+// A look that may have missed some does not replace what a better one told, and
+// a deleted user stays the reason until there is another.
 func (l look) reason(decided customer.Reason) customer.Reason {
+	if l.due.Reason == customer.UserGone && decided == customer.NotRegistered {
+		return customer.UserGone
+	}
 	known := !slices.Contains([]customer.Reason{customer.Waiting, customer.Auth0Error, customer.Auth0Budget}, l.due.Reason)
 	if l.partial || known && l.searched && decided == customer.NotRegistered {
 		return l.due.Reason
@@ -215,9 +225,7 @@ func (p *pass) addFailure(to *plan, l look) {
 	}
 	next := p.nextCheck(p.now, l.due.ID, reason, l.due.Misses)
 	if l.due.Lifecycle == customer.Active {
-		to.fills = append(to.fills, customer.Fill{
-			Customer: l.due.ID, AuthUserID: l.due.AuthUserID, Next: next, Misses: l.due.Misses, Due: l.due.At,
-		})
+		p.keep(to, l, customer.Keep{Next: next, Misses: l.due.Misses})
 		return
 	}
 	p.hold(to, l, customer.Hold{Reason: reason, Misses: l.due.Misses, Next: next})
@@ -228,25 +236,6 @@ func (p *pass) hold(to *plan, l look, h customer.Hold) {
 	h.Due = l.due.At
 	to.holds = append(to.holds, h)
 	p.report(Outcome{Customer: l.due.Customer, Action: ActionHold, Reason: h.Reason, Next: h.Next})
-}
-
-// addFill gives a linked customer the address of its Auth0 user, if that has one
-// to give.
-func (p *pass) addFill(to *plan, l look, world customer.World) {
-	p.answered++
-	fill := customer.Fill{Customer: l.due.ID, AuthUserID: l.due.AuthUserID, Misses: l.due.Misses + 1, Due: l.due.At}
-	if len(l.found) == 1 {
-		fill.Email = auth0sync.FillFrom(l.found[0], world)
-	}
-	if fill.Email.Key == "" {
-		fill.Next = p.now.Add(spread(l.due.ID, doubled(p.backoff, fill.Misses)))
-	}
-	to.fills = append(to.fills, fill)
-	action := ActionFill
-	if fill.Email.Key == "" {
-		action = ActionHold
-	}
-	p.report(Outcome{Customer: l.due.Customer, Action: action, AuthUserID: l.due.AuthUserID, Next: fill.Next})
 }
 
 // freshlySearched finds the user that a link stands on if it came from search so
@@ -301,17 +290,37 @@ func (p *pass) apply(ctx context.Context, decided plan) error {
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	cause.Why = "e-mail address taken from the linked Auth0 user"
-	filled, err := p.store.Fill(ctx, p.fence, decided.fills, cause)
-	p.tally.Filled += len(filled)
-	if err != nil {
-		return fmt.Errorf("fill in e-mail addresses: %w", err)
+	if err := p.applyLinked(ctx, decided, cause); err != nil {
+		return err
 	}
 	if _, err := p.store.Hold(ctx, p.fence, decided.holds); err != nil {
 		return fmt.Errorf("hold: %w", err)
 	}
 	if err := p.store.Observed(ctx, p.fence, decided.seen); err != nil {
 		return fmt.Errorf("note what was seen: %w", err)
+	}
+	return nil
+}
+
+// applyLinked writes what becomes of customers that are linked.
+func (p *pass) applyLinked(ctx context.Context, decided plan, cause customer.Cause) error {
+	cause.Why = "the Auth0 user was linked into another one"
+	rebound, err := p.store.Rebind(ctx, p.fence, decided.rebinds, cause)
+	p.tally.Rebound += len(rebound)
+	if err != nil {
+		return fmt.Errorf("rebind: %w", err)
+	}
+	cause.Why = "the Auth0 user is gone"
+	unlinked, err := p.store.Unlink(ctx, p.fence, decided.unlinks, cause)
+	p.tally.Unlinked += len(unlinked)
+	if err != nil {
+		return fmt.Errorf("unlink: %w", err)
+	}
+	cause.Why = "e-mail address taken from the linked Auth0 user"
+	filled, err := p.store.Keep(ctx, p.fence, decided.keeps, cause)
+	p.tally.Filled += len(filled)
+	if err != nil {
+		return fmt.Errorf("keep: %w", err)
 	}
 	return nil
 }

@@ -42,7 +42,8 @@ type Outcome struct {
 	Customer   customer.Customer
 	Action     Action
 	Reason     customer.Reason // with ActionHold
-	AuthUserID string          // with ActionLink and ActionFill
+	AuthUserID string          // whom it is, or was, linked to
+	Gone       bool            // Auth0 says that this user is gone
 	Next       time.Time       // with ActionHold: the next look; zero: not until something happens
 }
 
@@ -51,9 +52,12 @@ type Action string
 
 // All actions.
 const (
-	ActionLink Action = "link" // becomes active
-	ActionHold Action = "hold" // stays as it is
-	ActionFill Action = "fill" // linked, gets its e-mail address
+	ActionLink   Action = "link"   // becomes active
+	ActionHold   Action = "hold"   // stays as it is
+	ActionFill   Action = "fill"   // linked, gets its e-mail address
+	ActionRebind Action = "rebind" // follows its user into the one that was linked with
+	ActionUnlink Action = "unlink" // becomes auth_pending: its user is gone
+	ActionClose  Action = "close"  // becomes inactive: its user is gone
 )
 
 // RunOnce takes in the inbox and looks at every customer that is due, once. With
@@ -143,6 +147,7 @@ func (w *Worker) finish(ctx context.Context, r customer.Run) error {
 	w.log.Info("run",
 		zap.Int64("run", r.ID), zap.String("kind", r.Kind), zap.String("result", string(r.Result)),
 		zap.Int("looked", r.Looked), zap.Int("linked", r.Linked), zap.Int("filled", r.Filled),
+		zap.Int("unlinked", r.Unlinked), zap.Int("rebound", r.Rebound),
 		zap.Int("conflicts", r.Conflicts), zap.Int("errors", r.Errors),
 		zap.Int("auth0_calls", r.Auth0Calls), zap.Duration("budget_wait", r.BudgetWait),
 		zap.String("note", r.Note))
@@ -163,20 +168,20 @@ func (w *Worker) work(ctx context.Context, fence int64, o Order) customer.Run {
 	r.Ended = time.Now().UTC()
 	r.Auth0Calls = int(spent.Calls.Load())
 	r.BudgetWait = time.Duration(spent.Waited.Load())
-	r.Result = result(ctx, r, err, p.answered)
+	r.Result = result(ctx, r, err, p.answered, p.stopped)
 	if r.Note == "" && err != nil {
 		r.Note = err.Error()
 	}
 	return r
 }
 
-// result says how a run ended, given the error that stopped it, if any, and how
-// many customers were done without one.
-func result(ctx context.Context, r customer.Run, stopped error, answered int) customer.RunResult {
+// result says how a run ended, given the error that stopped it, if any, how many
+// customers were done without one, and whether something waits for a person.
+func result(ctx context.Context, r customer.Run, stopped error, answered int, waiting bool) customer.RunResult {
 	switch {
 	case ctx.Err() != nil || errors.Is(stopped, customer.ErrLeaseLost):
 		return customer.RunAborted
-	case stopped == nil && r.Errors == 0:
+	case stopped == nil && r.Errors == 0 && !waiting:
 		return customer.RunOK
 	case answered > 0:
 		return customer.RunPartial

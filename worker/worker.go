@@ -34,7 +34,10 @@ type records interface {
 	Create(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error)
 	Link(ctx context.Context, fence int64, links []customer.Link, cause customer.Cause) (done []customer.ID, err error)
 	Hold(ctx context.Context, fence int64, holds []customer.Hold) (done int, err error)
-	Fill(ctx context.Context, fence int64, fills []customer.Fill, cause customer.Cause) (done []customer.ID, err error)
+	Keep(ctx context.Context, fence int64, keeps []customer.Keep, cause customer.Cause) (filled []customer.ID, err error)
+	Rebind(ctx context.Context, fence int64, rebinds []customer.Rebind, cause customer.Cause) (done []customer.ID, err error)
+	Unlink(ctx context.Context, fence int64, unlinks []customer.Unlink, cause customer.Cause) (done []customer.ID, err error)
+	Gone(ctx context.Context, since time.Time) (gone, linked int, err error)
 	Observed(ctx context.Context, fence int64, seen map[string]customer.Seen) error
 }
 
@@ -63,6 +66,7 @@ type runs interface {
 type Directory interface {
 	ByEmail(ctx context.Context, email string) ([]auth0sync.User, error)
 	ByID(ctx context.Context, userID string) (auth0sync.User, error)
+	ByIdentity(ctx context.Context, userID string) ([]auth0sync.User, error)
 	Search(ctx context.Context, emails []string) ([]auth0sync.User, error)
 }
 
@@ -79,6 +83,7 @@ type Config struct {
 	// 0 means 30 seconds. It doubles with each.
 	FirstBackoff time.Duration
 	Policy       auth0sync.Policy // which users are linkable
+	Unlinks      Breaker          // what stops a mass unlink
 	Holder       string           // this process's name in the lease row
 	Logger       *zap.Logger
 	Metrics      prometheus.Registerer
@@ -90,6 +95,7 @@ type Worker struct {
 	directory Directory
 	verifier  Verifier
 	policy    auth0sync.Policy
+	unlinks   Breaker
 	schedule  string
 	backoff   time.Duration
 	holder    string
@@ -108,6 +114,7 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 		directory: d,
 		verifier:  v,
 		policy:    c.Policy,
+		unlinks:   c.Unlinks,
 		schedule:  c.Schedule,
 		backoff:   cmp.Or(c.FirstBackoff, firstBackoff),
 		holder:    c.Holder,

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,6 +40,7 @@ type config struct {
 	schedule     string
 	firstBackoff time.Duration // 0: the worker's own; the demo hurries
 	policy       auth0sync.Policy
+	unlinks      worker.Breaker
 	emailClaim   string
 	logLevel     zapcore.Level
 }
@@ -88,7 +90,10 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		policy: auth0sync.Policy{
 			TrustedProviders:   f.list("trusted_providers"),
 			ConnectionPriority: f.list("connection_priority"),
+			OnUserGone:         f.onUserGone("on_user_gone"),
+			GoneGrace:          f.duration("gone_grace"),
 		},
+		unlinks: worker.Breaker{Share: f.fraction("unlink_share"), Least: f.number("unlink_least")},
 	}
 	f.secrets(c)
 	if n >= needsAuth0 {
@@ -212,6 +217,30 @@ func (f *faults) fraction(key string) float64 {
 		f.add(key, "a number above 0 and at most 1")
 	}
 	return share
+}
+
+func (f *faults) number(key string) int {
+	n, err := strconv.Atoi(f.text(key))
+	if err != nil || n < 1 {
+		f.add(key, "a whole number, at least 1")
+	}
+	return n
+}
+
+func (f *faults) duration(key string) time.Duration {
+	d, err := time.ParseDuration(f.text(key))
+	if err != nil || d <= 0 {
+		f.add(key, "a duration above 0, such as 24h or 90m")
+	}
+	return d
+}
+
+func (f *faults) onUserGone(key string) auth0sync.OnUserGone {
+	choice := auth0sync.OnUserGone(f.text(key))
+	if !slices.Contains([]auth0sync.OnUserGone{auth0sync.OnGonePending, auth0sync.OnGoneClose, auth0sync.OnGoneKeep}, choice) {
+		f.add(key, "pending, close or keep")
+	}
+	return choice
 }
 
 func (f *faults) schedule(key string) string {

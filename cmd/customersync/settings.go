@@ -39,6 +39,10 @@ type settings struct {
 	PromoteSchedule    string `name:"promote-schedule" from:"CUSTOMERSYNC_PROMOTE_SCHEDULE" placeholder:"CRON" preset:"@every 30s" help:"When the worker looks at what is due: cron expression in UTC, or @every."`
 	TrustedProviders   string `name:"trusted-providers" from:"CUSTOMERSYNC_TRUSTED_PROVIDERS" placeholder:"LIST" preset:"auth0,email,google-oauth2,apple" help:"Identity providers that may vouch for an e-mail address."`
 	ConnectionPriority string `name:"connection-priority" from:"CUSTOMERSYNC_CONNECTION_PRIORITY" placeholder:"LIST" help:"Connections, best first, that settle which of several users is meant."`
+	OnUserGone         string `name:"on-user-gone" from:"CUSTOMERSYNC_ON_USER_GONE" placeholder:"WHAT" preset:"pending" help:"What becomes of a customer whose Auth0 user was deleted: pending, close or keep."`
+	GoneGrace          string `name:"gone-grace" from:"CUSTOMERSYNC_GONE_GRACE" placeholder:"DURATION" preset:"24h" help:"How long the user must have been gone before that."`
+	UnlinkShare        string `name:"unlink-share" from:"CUSTOMERSYNC_UNLINK_SHARE" placeholder:"FRACTION" preset:"0.01" help:"When the users of more than this share of the linked customers are gone, nobody is unlinked until a person approves."`
+	UnlinkLeast        string `name:"unlink-least" from:"CUSTOMERSYNC_UNLINK_LEAST" placeholder:"NUMBER" preset:"10" help:"So many may be unlinked whatever their share."`
 	EmailClaim         string `name:"email-claim" from:"CUSTOMERSYNC_EMAIL_CLAIM" placeholder:"NAME" preset:"email" help:"Access token claim with the e-mail address; the claim NAME_verified says whether it is verified."`
 	LogLevel           string `name:"log-level" from:"CUSTOMERSYNC_LOG_LEVEL" placeholder:"LEVEL" preset:"info" help:"debug, info, warn or error."`
 }

@@ -109,24 +109,35 @@ func (p process) printOutcome(o worker.Outcome, v syncCmd) {
 	}
 	what := fmt.Sprintf("%s%s", would, o.Action)
 	switch o.Action {
-	case worker.ActionLink, worker.ActionFill:
+	case worker.ActionLink, worker.ActionFill, worker.ActionRebind, worker.ActionUnlink, worker.ActionClose:
 		what += " " + o.AuthUserID
 	case worker.ActionHold:
-		what += fmt.Sprintf(" %s: %s", o.Reason, o.Reason.Meaning().Sentence)
+		what += " " + held(o)
 	}
 	_, _ = fmt.Fprintf(p.stdout, "%s  %s  %s\n", o.Customer.ID, o.Customer.Email.Address, what) // nowhere left to report to
+}
+
+// held says why a customer stays as it is.
+func held(o worker.Outcome) string {
+	switch {
+	case o.Gone:
+		return o.AuthUserID + ": Auth0 does not know this user any more"
+	case o.Customer.Lifecycle == customer.Active:
+		return o.AuthUserID + ": linked"
+	}
+	return fmt.Sprintf("%s: %s", o.Reason, o.Reason.Meaning().Sentence)
 }
 
 func (p process) printRun(r customer.Run, v syncCmd) {
 	if v.JSON {
 		p.printJSON(map[string]any{
-			"result": r.Result, "looked": r.Looked, "linked": r.Linked, "filled": r.Filled, "conflicts": r.Conflicts,
+			"result": r.Result, "looked": r.Looked, "linked": r.Linked, "filled": r.Filled, "unlinked": r.Unlinked, "rebound": r.Rebound, "conflicts": r.Conflicts,
 			"errors": r.Errors, "auth0_calls": r.Auth0Calls, "budget_wait_seconds": r.BudgetWait.Seconds(), "note": r.Note, "dry_run": v.DryRun,
 		})
 		return
 	}
-	_, _ = fmt.Fprintf(p.stdout, "%s: looked at %d, linked %d, filled %d, conflicts %d, errors %d, %d Auth0 calls, waited %s\n",
-		r.Result, r.Looked, r.Linked, r.Filled, r.Conflicts, r.Errors, r.Auth0Calls, r.BudgetWait.Round(time.Millisecond))
+	_, _ = fmt.Fprintf(p.stdout, "%s: looked at %d, linked %d, filled %d, unlinked %d, rebound %d, conflicts %d, errors %d, %d Auth0 calls, waited %s\n",
+		r.Result, r.Looked, r.Linked, r.Filled, r.Unlinked, r.Rebound, r.Conflicts, r.Errors, r.Auth0Calls, r.BudgetWait.Round(time.Millisecond))
 }
 
 func (p process) printJSON(v any) {
