@@ -244,10 +244,8 @@ const (
 	largestAnswer = 16 << 20 // bytes, unpacked
 )
 
-// newTransport gives each attempt a time limit, its body included, and each
-// answer a size limit, unpacked.
-func newTransport() http.RoundTripper {
-	return bounded{&http.Transport{
+func newTransport() *http.Transport {
+	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   5 * time.Second,
@@ -255,9 +253,11 @@ func newTransport() http.RoundTripper {
 		IdleConnTimeout:       90 * time.Second,
 		MaxIdleConnsPerHost:   8,
 		ForceAttemptHTTP2:     true,
-	}}
+	}
 }
 
+// bounded gives each attempt a time limit, its body included, and each answer a
+// size limit, unpacked.
 type bounded struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -333,8 +333,10 @@ func (m budgetMetrics) called(req *http.Request, res *http.Response) {
 // endpoint names a request without the ids in its path.
 func endpoint(req *http.Request) string {
 	path := req.URL.Path
-	if strings.HasPrefix(path, "/api/v2/users/") {
-		path = "/api/v2/users/{id}"
+	for _, of := range []string{"/api/v2/users/", "/api/v2/jobs/"} {
+		if strings.HasPrefix(path, of) && path != "/api/v2/jobs/users-exports" {
+			path = of + "{id}"
+		}
 	}
 	return req.Method + " " + path
 }

@@ -25,6 +25,8 @@ var (
 	ErrUnauthorized = errors.New("Auth0 refuses our credentials")
 	ErrRateLimited  = errors.New("Auth0's rate limit is used up")
 	ErrBudget       = errors.New("the share of Auth0's rate limit that is ours is used up")
+	ErrForbidden    = fmt.Errorf("%w: a scope or the plan does not allow it", ErrUnauthorized)
+	ErrNoExport     = errors.New("Auth0 gives no export")
 	ErrUnavailable  = errors.New("Auth0 gives no usable answer")
 	errTooBroad     = errors.New("more than one search can tell")
 )
@@ -37,6 +39,8 @@ type DirectoryConfig struct {
 	ClientSecret string  //
 	Share        float64 // of the rate limit that we may use, above 0 and at most 1
 	Metrics      prometheus.Registerer
+	// Wait is how the end of an export is waited for; nil is by the clock.
+	Wait func(context.Context, time.Duration) error
 }
 
 // Directory asks Auth0's Management API about users. Every answer is complete or
@@ -49,6 +53,8 @@ type DirectoryConfig struct {
 type Directory struct {
 	config DirectoryConfig
 	client *http.Client
+	files  *http.Client // for downloads: without our token, as long as they take
+	wait   func(context.Context, time.Duration) error
 
 	mu  sync.Mutex
 	api *management.Management // nil: to be made, with a new token
@@ -57,13 +63,17 @@ type Directory struct {
 // NewDirectory makes a Directory. Auth0 need not be up: the first call fetches
 // the token.
 func NewDirectory(c DirectoryConfig) *Directory {
-	return &Directory{
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	d := &Directory{
 		config: c,
-		client: &http.Client{
-			Transport:     newBudget(c.Share, newTransport(), c.Metrics),
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		client: &http.Client{Transport: newBudget(c.Share, bounded{newTransport()}, c.Metrics), CheckRedirect: stay},
+		files:  &http.Client{Transport: newTransport(), CheckRedirect: stay},
+		wait:   waitFor,
 	}
+	if c.Wait != nil {
+		d.wait = c.Wait
+	}
+	return d
 }
 
 // management returns the SDK's client. Its tokens come through our client too:
@@ -223,9 +233,13 @@ func (d *Directory) searchAll(ctx context.Context, q string) ([]User, error) {
 	}
 }
 
-// get makes one call and decodes its answer; it returns when Auth0 said so. A
-// token that is refused is replaced, once.
 func (d *Directory) get(ctx context.Context, path []string, query url.Values, into any) (time.Time, error) {
+	return d.call(ctx, http.MethodGet, path, query, nil, into)
+}
+
+// call makes one call and decodes its answer; it returns when Auth0 said so. A
+// token that is refused is replaced, once.
+func (d *Directory) call(ctx context.Context, method string, path []string, query url.Values, payload, into any) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
@@ -237,7 +251,7 @@ func (d *Directory) get(ctx context.Context, path []string, query url.Values, in
 		if query != nil {
 			uri += "?" + query.Encode()
 		}
-		req, err := api.NewRequest(ctx, http.MethodGet, uri, nil)
+		req, err := api.NewRequest(ctx, method, uri, payload)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -301,12 +315,12 @@ func shape(err error) string {
 
 func statusError(status int) error {
 	switch {
-	case status == http.StatusOK:
+	case status >= 200 && status < 300:
 		return nil
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: token refused (AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET)", ErrUnauthorized)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("%w: the application needs the scope read:users", ErrUnauthorized)
+		return fmt.Errorf("%w (the application needs read:users at least)", ErrForbidden)
 	case status == http.StatusTooManyRequests:
 		return ErrRateLimited
 	case status == http.StatusRequestURITooLong, status == http.StatusServiceUnavailable:

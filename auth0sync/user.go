@@ -40,6 +40,18 @@ func (u User) emailKey() customer.EmailKey {
 	return email.Key
 }
 
+// Sightings are the user, first, and its linked identities as a listing keeps them.
+func (u User) Sightings() []customer.Sighting {
+	key := u.emailKey()
+	all := []customer.Sighting{{UserID: u.ID, Key: key, Verified: u.EmailVerified, Blocked: u.Blocked}}
+	for _, i := range u.Identities {
+		if id := i.userID(); id != u.ID {
+			all = append(all, customer.Sighting{UserID: id, CarriedBy: u.ID, Key: key, Verified: u.EmailVerified, Blocked: u.Blocked})
+		}
+	}
+	return all
+}
+
 // Seen is how old the observation is.
 func (u User) Seen() customer.Seen {
 	return customer.Seen{UpdatedAt: u.UpdatedAt, SeenAt: u.SeenAt}
@@ -77,5 +89,6 @@ const (
 	LaneByEmail = "by_email" // consistent, minds case
 	LaneByID    = "by_id"    // consistent
 	LaneSearch  = "search"   // eventually consistent, ignores case
+	LaneExport  = "export"   // a snapshot, minutes old
 	LaneToken   = "token"    // the person's own signed token
 )

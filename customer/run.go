@@ -27,6 +27,16 @@ type Tally struct {
 	Auth0Calls int
 }
 
+// LeaseName is a kind of work that one replica does at a time.
+type LeaseName string
+
+// All leases.
+const (
+	LeaseWorker    LeaseName = "worker"    // what is due
+	LeaseReconcile LeaseName = "reconcile" // all customers against all users, which takes long
+	LeaseFollow    LeaseName = "follow"    // the event feed or the log tail
+)
+
 // RunResult says how a run ended. A run that met an error is never RunOK.
 type RunResult string
 

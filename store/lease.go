@@ -11,15 +11,15 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// Acquire takes the worker's lease for ttl, by the database's clock, and returns
-// its fence: a number that grows at each taking. customer.ErrLeaseHeld if
-// somebody has it.
-func (s *Store) Acquire(ctx context.Context, holder string, ttl time.Duration) (fence int64, err error) {
+// Acquire takes a lease for ttl, by the database's clock, and returns its fence: a
+// number that grows at each taking and is no other lease's. customer.ErrLeaseHeld
+// if somebody has it.
+func (s *Store) Acquire(ctx context.Context, name customer.LeaseName, holder string, ttl time.Duration) (fence int64, err error) {
 	err = s.db.GetContext(ctx, &fence, `
 		update leases
-		set holder = $1, fence = fence + 1, expires_at = clock_timestamp() + $2 * interval '1 second'
-		where name = 'worker' and expires_at <= clock_timestamp()
-		returning fence`, holder, ttl.Seconds())
+		set holder = $2, fence = nextval('lease_fences'), expires_at = clock_timestamp() + $3 * interval '1 second'
+		where name = $1 and expires_at <= clock_timestamp()
+		returning fence`, string(name), holder, ttl.Seconds())
 	// Not retried: a taking whose answer was lost must run out, else two would hold it.
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, customer.ErrLeaseHeld
@@ -30,21 +30,21 @@ func (s *Store) Acquire(ctx context.Context, holder string, ttl time.Duration) (
 	return fence, nil
 }
 
-// Renew prolongs the lease; customer.ErrLeaseLost if it was taken over.
+// Renew prolongs a lease; customer.ErrLeaseLost if it was taken over.
 func (s *Store) Renew(ctx context.Context, fence int64, ttl time.Duration) error {
 	return s.ifHeld(ctx, "renew lease", `
 		update leases
 		set expires_at = clock_timestamp() + $2 * interval '1 second'
-		where name = 'worker' and fence = $1
+		where fence = $1
 		returning fence`, fence, ttl.Seconds())
 }
 
-// Release gives the lease back; customer.ErrLeaseLost if it was taken over.
+// Release gives a lease back; customer.ErrLeaseLost if it was taken over.
 func (s *Store) Release(ctx context.Context, fence int64) error {
 	return s.ifHeld(ctx, "release lease", `
 		update leases
 		set expires_at = '-infinity'
-		where name = 'worker' and fence = $1
+		where fence = $1
 		returning fence`, fence)
 }
 
@@ -69,7 +69,7 @@ func checkFence(ctx context.Context, tx *sqlx.Tx, fence int64) error {
 	err := tx.GetContext(ctx, &held, `
 		select fence
 		from leases
-		where name = 'worker' and fence = $1
+		where fence = $1
 		for share`, fence)
 	if errors.Is(err, sql.ErrNoRows) {
 		return customer.ErrLeaseLost

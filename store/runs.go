@@ -10,8 +10,8 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// StartRun records that a run began. Runs of earlier holders of the lease that
-// never ended are marked aborted: whoever made them was killed.
+// StartRun records that a run began. Runs that never ended though nobody has
+// their lease any more are marked aborted: whoever made them was killed.
 func (s *Store) StartRun(ctx context.Context, kind string, fence int64) (id int64, err error) {
 	err = s.inTx(ctx, "record run", func(tx *sqlx.Tx) error {
 		if err := checkFence(ctx, tx, fence); err != nil {
@@ -20,7 +20,8 @@ func (s *Store) StartRun(ctx context.Context, kind string, fence int64) (id int6
 		if _, err := tx.ExecContext(ctx, `
 			update runs
 			set ended_at = clock_timestamp(), result = 'aborted', note = 'the process ended without a word'
-			where ended_at is null and fence < $1`, fence); err != nil {
+			where ended_at is null and fence not in (
+			  select fence from leases where expires_at > clock_timestamp())`); err != nil {
 			return err
 		}
 		return tx.GetContext(ctx, &id, `

@@ -176,14 +176,14 @@ func TestALostLeaseWritesNothing(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)
 	id := create(t, s, "ada@example.com")
-	old, err := s.Acquire(t.Context(), "one", time.Nanosecond) // it has run out at once
+	old, err := s.Acquire(t.Context(), customer.LeaseWorker, "one", time.Nanosecond) // it has run out at once
 	must(t, err)
-	fence, err := s.Acquire(t.Context(), "two", time.Minute)
+	fence, err := s.Acquire(t.Context(), customer.LeaseWorker, "two", time.Minute)
 	must(t, err)
 	if fence <= old {
 		t.Errorf("fence %d after %d", fence, old)
 	}
-	if _, err := s.Acquire(t.Context(), "three", time.Minute); !errors.Is(err, customer.ErrLeaseHeld) {
+	if _, err := s.Acquire(t.Context(), customer.LeaseWorker, "three", time.Minute); !errors.Is(err, customer.ErrLeaseHeld) {
 		t.Errorf("a held lease was given away: %v", err)
 	}
 	_, err1 := s.Link(t.Context(), old, []customer.Link{link(id, "ada@example.com", "auth0|1")}, byTest())
@@ -200,7 +200,7 @@ func TestALostLeaseWritesNothing(t *testing.T) {
 		t.Error("something was written")
 	}
 	must(t, s.Release(t.Context(), fence))
-	if _, err := s.Acquire(t.Context(), "three", time.Minute); err != nil {
+	if _, err := s.Acquire(t.Context(), customer.LeaseWorker, "three", time.Minute); err != nil {
 		t.Errorf("a released lease: %v", err)
 	}
 }
@@ -517,11 +517,11 @@ func TestAppKeysAreKeptAsHashesAndRevoked(t *testing.T) {
 func TestARunThatWasKilledIsAborted(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)
-	fence, err := s.Acquire(t.Context(), "one", time.Nanosecond)
+	fence, err := s.Acquire(t.Context(), customer.LeaseWorker, "one", time.Nanosecond)
 	must(t, err)
 	killed, err := s.StartRun(t.Context(), "promote", fence)
 	must(t, err)
-	fence, err = s.Acquire(t.Context(), "two", time.Minute)
+	fence, err = s.Acquire(t.Context(), customer.LeaseWorker, "two", time.Minute)
 	must(t, err)
 	id, err := s.StartRun(t.Context(), "promote", fence)
 	must(t, err)

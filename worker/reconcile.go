@@ -24,7 +24,7 @@ type pass struct {
 	stopped       bool      // something was left undone for a person to see to
 }
 
-// all takes in the inbox, then reconciles what was due when the pass began, page
+// all looks at everybody, or takes in the inbox, then reconciles what was due when the pass began, page
 // by page. What becomes due meanwhile is for the next run.
 func (p *pass) all(ctx context.Context) error {
 	if err := p.absorb(ctx); err != nil {
@@ -34,7 +34,9 @@ func (p *pass) all(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read clock: %w", err)
 	}
-	p.now = now
+	if p.now = now; isFull(p.order.Kind) {
+		return p.full(ctx)
+	}
 	if p.order.Only != "" {
 		page, err := p.store.DueByEmail(ctx, p.order.Only)
 		if err != nil {
@@ -60,7 +62,7 @@ func (p *pass) all(ctx context.Context) error {
 
 // absorb turns what the inbox holds into customers that are due.
 func (p *pass) absorb(ctx context.Context) error {
-	if p.order.DryRun {
+	if p.order.DryRun || isFull(p.order.Kind) {
 		return nil
 	}
 	for {
@@ -82,6 +84,7 @@ type look struct {
 	asked    bool      // Auth0 answered
 	partial  bool      // but only about what a delivery named: enough to link, not to say why not
 	searched bool      // by search, where a miss is no proof of absence
+	listed   bool      // in a full listing: nothing is written of customers it has no news of
 	skipped  bool      // the pass stopped before it was its turn: stays due
 	putOff   time.Time // not asked about before then; zero: no
 	err      error     // Auth0 could not be asked
@@ -102,6 +105,14 @@ type plan struct {
 // wait; the error returned means that the pass cannot go on.
 func (p *pass) reconcile(ctx context.Context, page []customer.Due) error {
 	looks, stopped := p.lookUp(ctx, page)
+	if err := p.settle(ctx, looks); err != nil {
+		return err
+	}
+	return stopped
+}
+
+// settle decides about looks and writes what was decided.
+func (p *pass) settle(ctx context.Context, looks []look) error {
 	world, err := p.world(ctx, looks...)
 	if err != nil {
 		return fmt.Errorf("read who holds what: %w", err)
@@ -120,12 +131,10 @@ func (p *pass) reconcile(ctx context.Context, page []customer.Due) error {
 			return err
 		}
 	}
-	if !p.order.DryRun {
-		if err := p.apply(ctx, decided); err != nil {
-			return err
-		}
+	if p.order.DryRun {
+		return nil
 	}
-	return stopped
+	return p.apply(ctx, decided)
 }
 
 // world reads who holds what, as far as the decisions about these looks ask.
@@ -201,6 +210,9 @@ func (l look) reason(decided customer.Reason) customer.Reason {
 // that found nothing does not count as a miss: else a replayed delivery could
 // push a customer's next look a day away.
 func (p *pass) addHold(to *plan, l look, reason customer.Reason) {
+	if l.listed && reason == l.due.Reason && !p.isDue(l.due) {
+		return
+	}
 	misses := l.due.Misses
 	if l.due.Hint.AuthUserID == "" || misses == 0 {
 		misses++
@@ -231,6 +243,8 @@ func (p *pass) addFailure(to *plan, l look) {
 	p.hold(to, l, customer.Hold{Reason: reason, Misses: l.due.Misses, Next: next})
 }
 
+func (p *pass) isDue(due customer.Due) bool { return !due.At.IsZero() && !due.At.After(p.now) }
+
 func (p *pass) hold(to *plan, l look, h customer.Hold) {
 	h.Customer = l.due.ID
 	h.Due = l.due.At
@@ -238,11 +252,11 @@ func (p *pass) hold(to *plan, l look, h customer.Hold) {
 	p.report(Outcome{Customer: l.due.Customer, Action: ActionHold, Reason: h.Reason, Next: h.Next})
 }
 
-// freshlySearched finds the user that a link stands on if it came from search so
-// soon after it changed that search may have shown an older state.
+// freshlySearched finds the user that a link stands on if it came from search, or
+// an export, so soon after it changed that this may have shown an older state.
 func freshlySearched(l look, userID string) (auth0sync.User, bool) {
 	for _, u := range l.found {
-		if u.ID == userID && u.Lane == auth0sync.LaneSearch && u.Fresh() {
+		if u.ID == userID && (u.Lane == auth0sync.LaneSearch || u.Lane == auth0sync.LaneExport) && u.Fresh() {
 			return u, true
 		}
 	}

@@ -28,14 +28,24 @@ type Order struct {
 	Only   customer.EmailKey // this customer alone, due or not; "": all that is due
 	DryRun bool              // decide, but write nothing and take no lease
 	Each   func(Outcome)     // called with each decision; may be nil
+	// Of a full reconcile: called as the listing comes in, and with each linked
+	// customer that it does not agree with; may be nil.
+	Progress func(Progress)
+	Found    func(customer.Finding)
 }
 
 // What starts a run.
 const (
-	KindPromote = "promote" // the clock
-	KindInbox   = "inbox"   // a delivery, or a customer that somebody changed
-	KindSync    = "sync"    // an operator, who does not want customers put off
+	KindPromote   = "promote"   // the clock
+	KindInbox     = "inbox"     // a delivery, or a customer that somebody changed
+	KindSync      = "sync"      // an operator, who does not want customers put off
+	KindReconcile = "reconcile" // the clock at night, a gap in a lane, or an operator: all customers against all users
+	KindPlan      = "plan"      // an operator: the same, to see what it would do
 )
+
+// isFull says that a run looks at all customers. It takes its lease even if it
+// changes nothing, for the sake of the one listing there is.
+func isFull(kind string) bool { return kind == KindReconcile || kind == KindPlan }
 
 // Outcome is what a run decided, or would have decided, about one customer.
 type Outcome struct {
@@ -75,10 +85,11 @@ func (w *Worker) RunOnce(ctx context.Context, o Order) (customer.Run, error) {
 }
 
 func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
-	if o.DryRun {
+	o.DryRun = o.DryRun || o.Kind == KindPlan
+	if o.DryRun && !isFull(o.Kind) {
 		return w.work(ctx, 0, o), nil
 	}
-	if o.Only == "" {
+	if o.Only == "" && !isFull(o.Kind) {
 		idle, err := w.store.Idle(ctx)
 		if err != nil {
 			return customer.Run{}, fmt.Errorf("probe: %w", err)
@@ -87,7 +98,7 @@ func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
 			return customer.Run{Kind: o.Kind, Result: customer.RunOK}, nil
 		}
 	}
-	fence, err := w.store.Acquire(ctx, w.holder, leaseTTL)
+	fence, err := w.store.Acquire(ctx, lease(o.Kind), w.holder, leaseTTL)
 	if err != nil {
 		return customer.Run{}, fmt.Errorf("lease: %w", err)
 	}
@@ -99,6 +110,15 @@ func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
 	r := w.underLease(ctx, fence, o)
 	r.ID = id
 	return r, w.finish(ctx, r)
+}
+
+// lease is what a run of this kind needs. A full reconcile has one of its own:
+// nobody who signs up meanwhile should wait for its end.
+func lease(kind string) customer.LeaseName {
+	if isFull(kind) {
+		return customer.LeaseReconcile
+	}
+	return customer.LeaseWorker
 }
 
 // underLease works while the lease is renewed beside it, and stops when it is lost.

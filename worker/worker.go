@@ -9,6 +9,7 @@ package worker
 import (
 	"cmp"
 	"context"
+	"iter"
 	"net/http"
 	"time"
 
@@ -25,6 +26,7 @@ type Store interface {
 	inbox
 	leases
 	runs
+	listing
 }
 
 type records interface {
@@ -37,8 +39,18 @@ type records interface {
 	Keep(ctx context.Context, fence int64, keeps []customer.Keep, cause customer.Cause) (filled []customer.ID, err error)
 	Rebind(ctx context.Context, fence int64, rebinds []customer.Rebind, cause customer.Cause) (done []customer.ID, err error)
 	Unlink(ctx context.Context, fence int64, unlinks []customer.Unlink, cause customer.Cause) (done []customer.ID, err error)
+	DueByID(ctx context.Context, ids []customer.ID) ([]customer.Due, error)
 	Gone(ctx context.Context, since time.Time) (gone, linked int, err error)
 	Observed(ctx context.Context, fence int64, seen map[string]customer.Seen) error
+}
+
+type listing interface {
+	PendingCustomers(ctx context.Context, after *customer.Due, limit int) ([]customer.Due, error)
+	ClearListing(ctx context.Context, fence int64) error
+	List(ctx context.Context, fence int64, users []customer.Sighting) error
+	Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error)
+	ExportJob(ctx context.Context) (string, error)
+	NoteExportJob(ctx context.Context, fence int64, job string) error
 }
 
 type inbox interface {
@@ -48,7 +60,7 @@ type inbox interface {
 }
 
 type leases interface {
-	Acquire(ctx context.Context, holder string, ttl time.Duration) (fence int64, err error)
+	Acquire(ctx context.Context, name customer.LeaseName, holder string, ttl time.Duration) (fence int64, err error)
 	Renew(ctx context.Context, fence int64, ttl time.Duration) error
 	Release(ctx context.Context, fence int64) error
 }
@@ -68,6 +80,9 @@ type Directory interface {
 	ByID(ctx context.Context, userID string) (auth0sync.User, error)
 	ByIdentity(ctx context.Context, userID string) ([]auth0sync.User, error)
 	Search(ctx context.Context, emails []string) ([]auth0sync.User, error)
+	Total(ctx context.Context) (int, error)
+	Export(ctx context.Context, job string, started func(job string) error) iter.Seq2[auth0sync.User, error]
+	Windows(ctx context.Context) iter.Seq2[auth0sync.User, error]
 }
 
 // Verifier tells authentic deliveries from forged ones. *auth0sync.Verifier has it.

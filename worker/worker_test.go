@@ -43,14 +43,22 @@ func newWorld(t *testing.T, o auth0sim.Options, policy auth0sync.Policy) world {
 	t.Cleanup(tenant.Close)
 	tenant.SetBaseURL(server.URL)
 	s := storetest.New(t)
-	return world{newWorker(t, s, server.URL, policy), s, tenant}
+	return world{newWorkerWaiting(t, s, server.URL, policy, tenant.Advance), s, tenant}
 }
 
 func newWorker(t *testing.T, s worker.Store, auth0 string, policy auth0sync.Policy) *worker.Worker {
 	t.Helper()
+	return newWorkerWaiting(t, s, auth0, policy, func(time.Duration) {})
+}
+
+// newWorkerWaiting makes a worker that lets the tenant's time pass instead of
+// waiting for an export.
+func newWorkerWaiting(t *testing.T, s worker.Store, auth0 string, policy auth0sync.Policy, pass func(time.Duration)) *worker.Worker {
+	t.Helper()
 	metrics := prometheus.NewRegistry()
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		BaseURL: auth0, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 0.5, Metrics: metrics,
+		Wait: func(ctx context.Context, d time.Duration) error { pass(d); return ctx.Err() },
 	})
 	verifier, err := auth0sync.NewVerifier([]string{actionSecret}, []string{streamToken}, time.Now)
 	if err != nil {

@@ -24,6 +24,7 @@ func (t *Tenant) control(mux *http.ServeMux) {
 	mux.HandleFunc("POST /_sim/link", handle(t.controlLink))
 	mux.HandleFunc("POST /_sim/token", handle(t.controlToken))
 	mux.HandleFunc("POST /_sim/rotate-keys", handle(func(struct{}) (any, error) { t.RotateKeys(); return done(), nil }))
+	mux.HandleFunc("POST /_sim/fill", handle(t.controlFill))
 	mux.HandleFunc("POST /_sim/clock", handle(t.controlClock))
 	mux.HandleFunc("PUT /_sim/faults", handle(t.controlFaults))
 	mux.HandleFunc("PUT /_sim/plan", handle(t.controlPlan))
@@ -34,6 +35,13 @@ func (t *Tenant) control(mux *http.ServeMux) {
 	mux.HandleFunc("/_sim/", func(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusNotFound, map[string]string{"error": "there is no " + r.Method + " " + r.URL.Path + ": see auth0sync/auth0sim/README.md"})
 	})
+}
+
+func (t *Tenant) controlFill(b struct {
+	Users int `json:"users"`
+}) (any, error) {
+	t.Fill(b.Users)
+	return done(), nil
 }
 
 func done() any { return map[string]bool{"ok": true} }

@@ -19,6 +19,9 @@ type Faults struct {
 	DropEvents      bool    `json:"drop_events,omitempty"`      // events get lost
 	DuplicateEvents bool    `json:"duplicate_events,omitempty"` // events come twice
 	ReorderEvents   bool    `json:"reorder_events,omitempty"`   // each second event overtakes the one before
+	FailExports     bool    `json:"fail_exports,omitempty"`     // export jobs fail
+	EndlessExports  bool    `json:"endless_exports,omitempty"`  // export jobs stay pending
+	TruncateExports int     `json:"truncate_exports,omitempty"` // exports made now end after so many users, as if that were all
 }
 
 // Fault is an answer that goes wrong.

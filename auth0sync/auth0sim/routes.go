@@ -35,6 +35,7 @@ func endpoints() []route {
 		{"GET /api/v2/logs", "read:logs", readLogs, append([]string{"q", "sort", "search", "from", "take"}, paged...), (*Tenant).serveLogs},
 		{"POST /api/v2/jobs/users-exports", "read:users", others, nil, (*Tenant).serveExport},
 		{"GET /api/v2/jobs/{id}", "read:users", others, nil, (*Tenant).serveJob},
+		{"GET /users-exports/{job}/{file}", "", "", nil, (*Tenant).serveFile},
 	}
 }
 

@@ -28,6 +28,7 @@ type Options struct {
 	SearchLag    time.Duration // until search sees a change
 	MaxURL       int           // longest request target before 414; default 8192 bytes
 	MaxTerms     int           // terms a search may have before it fails with 503 as too slow; 0: any number
+	ExportTakes  time.Duration // from an export job's making to its file; default 2 s
 	// Rude makes the tenant as unpleasant as real ones can be: every 11th
 	// Management API call fails with 429, 500 or 503 in turn, every 17th is slow,
 	// deliveries come twice and out of order, users of enterprise connections have
@@ -68,7 +69,7 @@ type Tenant struct {
 	postLogin  bool
 	stream     *endpoint
 	logs       []logEntry
-	jobs       map[string]map[string]any
+	jobs       map[string]*job
 	held       *hold // of an event that waits for the next to overtake it
 	lastNumber int64 // for ids
 
@@ -90,7 +91,7 @@ func New(o Options) *Tenant {
 		calls:     map[string]int{},
 		grants:    map[string]grant{},
 		buckets:   map[string]*bucket{},
-		jobs:      map[string]map[string]any{},
+		jobs:      map[string]*job{},
 		dice:      newDice(),
 	}
 	t.idle = sync.NewCond(&t.mu)
@@ -109,6 +110,7 @@ func (o Options) withDefaults() Options {
 	o.ClientID = cmp.Or(o.ClientID, "sim-client")
 	o.ClientSecret = cmp.Or(o.ClientSecret, "sim-secret")
 	o.MaxURL = cmp.Or(o.MaxURL, 8192)
+	o.ExportTakes = cmp.Or(o.ExportTakes, 2*time.Second)
 	if o.Scopes == nil {
 		o.Scopes = DefaultScopes()
 	}

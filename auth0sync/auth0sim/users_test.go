@@ -187,17 +187,6 @@ func TestLogsComeByPageAndByCheckpoint(t *testing.T) {
 	c.do("GET", "/api/v2/logs?page=20", "").want(400, "invalid_paging")
 }
 
-func TestExportIsTakenOn(t *testing.T) {
-	t.Parallel()
-	c := serve(t, Options{})
-	job := c.do("POST", "/api/v2/jobs/users-exports", `{"format":"json"}`).want(200, "").object()
-	if got := c.do("GET", "/api/v2/jobs/"+job["id"].(string), "").want(200, "").object(); !cmp.Equal(got, job) || got["status"] != "pending" {
-		t.Errorf("%v", got)
-	}
-	c.do("GET", "/api/v2/jobs/job_0", "").want(404, "inexistent_job")
-	c.do("POST", "/api/v2/jobs/users-exports", `{"connection_id":"con_none"}`).want(400, "inexistent_connection")
-}
-
 func TestUnknownPathIsNotFound(t *testing.T) {
 	t.Parallel()
 	c := serve(t, Options{})

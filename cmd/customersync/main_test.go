@@ -412,7 +412,7 @@ func TestATermDuringATickReleasesTheLeaseAndEndsCleanly(t *testing.T) {
 	if code := d.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if _, err := s.Acquire(t.Context(), "test", time.Second); err != nil {
+	if _, err := s.Acquire(t.Context(), customer.LeaseWorker, "test", time.Second); err != nil {
 		t.Errorf("lease: %v", err)
 	}
 	runs, err := s.Runs(t.Context(), 1)

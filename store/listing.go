@@ -1,0 +1,167 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// ClearListing forgets the users of an earlier full listing.
+func (s *Store) ClearListing(ctx context.Context, fence int64) error {
+	return s.inTx(ctx, "clear listing", func(tx *sqlx.Tx) error {
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `truncate listed_users`)
+		return err
+	})
+}
+
+// List adds users to the full listing. What is given at once is written at once:
+// some thousands are a good number.
+func (s *Store) List(ctx context.Context, fence int64, users []customer.Sighting) error {
+	return s.inTx(ctx, "list users", func(tx *sqlx.Tx) error {
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		return copyUsers(ctx, tx, users)
+	})
+}
+
+func copyUsers(ctx context.Context, tx *sqlx.Tx, users []customer.Sighting) (err error) {
+	rows, err := tx.PrepareContext(ctx, `
+		copy listed_users (user_id, carried_by, email_key, verified, blocked) from stdin`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for _, u := range users {
+		if _, err := rows.ExecContext(ctx, u.UserID, u.CarriedBy, string(u.Key), u.Verified, u.Blocked); err != nil {
+			return err
+		}
+	}
+	_, err = rows.ExecContext(ctx) // the end of the rows
+	return err
+}
+
+// Compare holds up to limit linked customers, in the order of their ids and
+// behind after, against the full listing. It returns what is found about them,
+// how many they were, and the last of them.
+func (s *Store) Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error) {
+	if after == "" {
+		after = "00000000-0000-0000-0000-000000000000"
+	}
+	var rows []struct {
+		ID      string         `db:"id"`
+		User    string         `db:"auth_user_id"`
+		Carried sql.NullString `db:"carried_by"`
+		What    string         `db:"what"`
+	}
+	err = s.read(ctx, "compare with listing", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &rows, `
+			with linked as (
+			  select id, auth_user_id, email_key
+			  from customers
+			  where lifecycle = 'active' and id > $1
+			  order by id
+			  limit $2
+			)
+			select c.id, c.auth_user_id, l.carried_by,
+			  case
+			    when l.user_id is null then 'gone'
+			    when l.carried_by <> '' then 'moved'
+			    when l.blocked then 'blocked'
+			    when l.email_key <> coalesce(c.email_key, '') then 'email_changed'
+			    when not l.verified and l.email_key <> '' then 'unverified'
+			    else ''
+			  end as what
+			from linked c
+			left join lateral (
+			  select *
+			  from listed_users
+			  where user_id = c.auth_user_id
+			  order by carried_by
+			  limit 1
+			) l on true
+			order by c.id`, string(after), limit)
+	})
+	for _, r := range rows {
+		last = customer.ID(r.ID)
+		if r.What != "" {
+			found = append(found, customer.Finding{
+				Customer: last, AuthUserID: r.User, What: customer.FindingKind(r.What), CarriedBy: r.Carried.String,
+			})
+		}
+	}
+	return found, len(rows), last, err
+}
+
+// PendingCustomers returns up to limit auth_pending customers, due or not, by
+// reason and id and behind after (nil: from the start).
+func (s *Store) PendingCustomers(ctx context.Context, after *customer.Due, limit int) ([]customer.Due, error) {
+	reason, id := "", "00000000-0000-0000-0000-000000000000"
+	if after != nil {
+		reason, id = string(after.Reason), string(after.ID)
+	}
+	return s.due(ctx, `
+		select `+dueColumns+`
+		from customers
+		where reason is not null and (reason, id) > ($1, $2)
+		order by reason, id
+		limit $3`, reason, id, limit)
+}
+
+// DueByID returns the live ones of these customers, due or not.
+func (s *Store) DueByID(ctx context.Context, ids []customer.ID) ([]customer.Due, error) {
+	return s.due(ctx, `
+		select `+dueColumns+`
+		from customers
+		where id = any($1::uuid[]) and lifecycle <> 'inactive'
+		order by id`, pq.Array(ids))
+}
+
+// CountDue counts the customers that are due at a time, up to limit.
+func (s *Store) CountDue(ctx context.Context, limit int) (n int, err error) {
+	err = s.read(ctx, "count due customers", func(ctx context.Context) error {
+		return s.db.GetContext(ctx, &n, `
+			select count(*)
+			from (select from customers where next_check_at <= now() limit $1) due`, limit)
+	})
+	return n, err
+}
+
+// ExportJob returns the export job of a full reconcile that was cut off less than
+// 23 hours ago; "" if there is none. Auth0 keeps jobs for a day.
+func (s *Store) ExportJob(ctx context.Context) (job string, err error) {
+	err = s.read(ctx, "read export job", func(ctx context.Context) error {
+		err := s.db.GetContext(ctx, &job, `
+			select id
+			from export_job
+			where made_at > clock_timestamp() - interval '23 hours'`)
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return job, err
+}
+
+// NoteExportJob keeps the job of the full reconcile that is under way; "" says
+// that it has come to its end.
+func (s *Store) NoteExportJob(ctx context.Context, fence int64, job string) error {
+	return s.inTx(ctx, "note export job", func(tx *sqlx.Tx) error {
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `delete from export_job`); err != nil || job == "" {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `insert into export_job (id) values ($1)`, job)
+		return err
+	})
+}

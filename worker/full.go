@@ -1,0 +1,283 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// This file is the full reconcile: one listing of all users of the tenant, held
+// against every customer that waits and every one that is linked.
+
+// How users were looked up, as runs tell it.
+const (
+	laneLookUp  = "look-up" // one by one
+	laneSearch  = "search"  // many at once
+	laneExport  = "export"  // an export job
+	laneWindows = "windows" // searches by when users were created
+)
+
+// Progress is how far a full listing has come.
+type Progress struct {
+	Users int // seen so far
+	Total int // as search counts them
+}
+
+const (
+	// listAtOnce is how many users are written to the listing together.
+	listAtOnce = 5000
+	// compareAtOnce is how many linked customers are compared together.
+	compareAtOnce = 5000
+	// tellEvery is how many users lie between two reports of progress.
+	tellEvery = 1000
+)
+
+// full brings all customers in step with one listing of the tenant.
+func (p *pass) full(ctx context.Context) error {
+	waiting, err := p.waiting(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.list(ctx, waiting); err != nil {
+		return err
+	}
+	for looks := range slices.Chunk(waiting.looks, pageSize) {
+		if err := p.settle(ctx, looks); err != nil {
+			return err
+		}
+	}
+	if err := p.compare(ctx); err != nil {
+		return err
+	}
+	if err := p.store.NoteExportJob(ctx, p.fence, ""); err != nil {
+		return fmt.Errorf("note the end: %w", err)
+	}
+	return nil
+}
+
+// waitingList is every customer that is auth_pending, to be found by what an
+// Auth0 user may say of it. It is all that a full reconcile keeps in memory.
+type waitingList struct {
+	looks []look
+	byKey map[customer.EmailKey]int
+	byID  map[customer.ID]int
+}
+
+func (p *pass) waiting(ctx context.Context) (*waitingList, error) {
+	w := &waitingList{byKey: map[customer.EmailKey]int{}, byID: map[customer.ID]int{}}
+	var last *customer.Due
+	for {
+		page, err := p.store.PendingCustomers(ctx, last, pageSize)
+		if err != nil {
+			return nil, fmt.Errorf("read who waits: %w", err)
+		}
+		if len(page) == 0 {
+			return w, nil
+		}
+		for _, due := range page {
+			w.add(due)
+		}
+		last = &page[len(page)-1]
+	}
+}
+
+func (w *waitingList) add(due customer.Due) {
+	if _, twice := w.byID[due.ID]; twice {
+		return // its reason changed while we read
+	}
+	w.byID[due.ID] = len(w.looks)
+	if due.Email.Key.Matchable() {
+		w.byKey[due.Email.Key] = len(w.looks)
+	}
+	w.looks = append(w.looks, look{due: due, asked: true, searched: true, listed: true})
+}
+
+// meet notes a user with the customers that it may belong to.
+func (w *waitingList) meet(u auth0sync.User, key customer.EmailKey) {
+	byKey, hasKey := w.byKey[key]
+	if hasKey {
+		w.looks[byKey].found = append(w.looks[byKey].found, u)
+	}
+	if byID, named := w.byID[u.CustomerID]; named && !(hasKey && byID == byKey) {
+		w.looks[byID].found = append(w.looks[byID].found, u)
+	}
+}
+
+// list reads all users of the tenant, by an export where that is allowed, else by
+// searches.
+func (p *pass) list(ctx context.Context, w *waitingList) error {
+	before, err := p.directory.Total(ctx)
+	if err != nil {
+		return err
+	}
+	job, err := p.store.ExportJob(ctx)
+	if err != nil {
+		return fmt.Errorf("read export job: %w", err)
+	}
+	p.tally.Lane = laneExport
+	started := func(job string) error { return p.store.NoteExportJob(ctx, p.fence, job) }
+	n, err := p.read(ctx, w, p.directory.Export(ctx, job, started), before)
+	if errors.Is(err, auth0sync.ErrNoExport) {
+		p.log.Warn("no export to be had; listing users by search instead", zap.Error(err))
+		p.tally.Lane = laneWindows
+		w.forget()
+		n, err = p.read(ctx, w, p.directory.Windows(ctx), before)
+	}
+	if err != nil {
+		return err
+	}
+	return p.checkTotal(ctx, n, before)
+}
+
+func (w *waitingList) forget() {
+	for i := range w.looks {
+		w.looks[i].found = nil
+	}
+}
+
+// read takes in a listing: each user is met with those who wait and written down
+// for the comparison with those who are linked.
+func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sync.User, error], total int) (n int, err error) {
+	if err := p.store.ClearListing(ctx, p.fence); err != nil {
+		return 0, fmt.Errorf("clear the listing: %w", err)
+	}
+	batch := make([]customer.Sighting, 0, listAtOnce+1)
+	write := func() error {
+		if err := p.store.List(ctx, p.fence, batch); err != nil {
+			return fmt.Errorf("write the listing: %w", err)
+		}
+		batch = batch[:0]
+		return nil
+	}
+	for u, err := range users {
+		if err != nil {
+			return n, err
+		}
+		sightings := u.Sightings()
+		w.meet(u, sightings[0].Key)
+		if batch = append(batch, sightings...); len(batch) >= listAtOnce {
+			if err := write(); err != nil {
+				return n, err
+			}
+		}
+		if n++; n%tellEvery == 0 {
+			p.tell(Progress{n, total})
+		}
+	}
+	p.tell(Progress{n, total})
+	return n, write()
+}
+
+func (p *pass) tell(at Progress) {
+	if p.order.Progress != nil {
+		p.order.Progress(at)
+	}
+}
+
+// missingUsers is how many users a listing may lack of what search counts, as a
+// fraction and at least: search lags behind, and users are deleted meanwhile. It
+// is a check on listings that were cut short, not on single users: of those that
+// are missed, each is asked for by id.
+const (
+	missingShare = 0.001
+	missingLeast = 5
+)
+
+// checkTotal refuses a listing that is shorter than the tenant.
+func (p *pass) checkTotal(ctx context.Context, listed, before int) error {
+	after, err := p.directory.Total(ctx)
+	if err != nil {
+		return err
+	}
+	total := min(before, after)
+	if missing := total - listed; missing > max(missingLeast, int(missingShare*float64(total))) {
+		return fmt.Errorf("%w: %d users listed of %d", errIncomplete, listed, total)
+	}
+	return nil
+}
+
+var errIncomplete = errors.New("listing is incomplete")
+
+// compare holds the linked customers against the listing. Those whose user is not
+// in it, or is part of another one, are looked into one by one.
+func (p *pass) compare(ctx context.Context) error {
+	findings := findings{}
+	for after := customer.ID(""); ; {
+		found, looked, last, err := p.store.Compare(ctx, after, compareAtOnce)
+		if err != nil {
+			return fmt.Errorf("compare with listing: %w", err)
+		}
+		if looked == 0 {
+			break
+		}
+		findings.add(found, looked, p.order.Found)
+		after = last
+	}
+	p.tally.Looked += findings.linked
+	p.answered += findings.linked
+	p.log.Info("compared with listing", zap.Int("linked", findings.linked), zap.Any("found", findings.counts))
+	if gone := findings.counts[customer.FoundGone]; gone > p.unlinks.limit(findings.linked) {
+		p.stopUnlinks(gone, findings.linked)
+		findings.suspects = slices.DeleteFunc(findings.suspects, func(f customer.Finding) bool { return f.What == customer.FoundGone })
+	}
+	for some := range slices.Chunk(findings.suspects, pageSize) {
+		if err := p.lookInto(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// findings are what the comparison came to.
+type findings struct {
+	linked   int
+	counts   map[customer.FindingKind]int
+	suspects []customer.Finding
+}
+
+// mostSuspects are kept to be looked into; whoever is left over is found again by
+// the next full reconcile.
+const mostSuspects = 50_000
+
+func (f *findings) add(found []customer.Finding, looked int, tell func(customer.Finding)) {
+	if f.counts == nil {
+		f.counts = map[customer.FindingKind]int{}
+	}
+	f.linked += looked
+	for _, one := range found {
+		f.counts[one.What]++
+		if tell != nil {
+			tell(one)
+		}
+		if (one.What == customer.FoundGone || one.What == customer.FoundMoved) && len(f.suspects) < mostSuspects {
+			f.suspects = append(f.suspects, one)
+		}
+	}
+}
+
+// lookInto asks Auth0 about linked customers that the listing does not agree with.
+func (p *pass) lookInto(ctx context.Context, suspects []customer.Finding) error {
+	ids := make([]customer.ID, len(suspects))
+	carriers := map[customer.ID]string{}
+	for i, s := range suspects {
+		ids[i] = s.Customer
+		carriers[s.Customer] = s.CarriedBy
+	}
+	page, err := p.store.DueByID(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("read suspects: %w", err)
+	}
+	for i := range page {
+		if carrier := carriers[page[i].ID]; carrier != "" {
+			page[i].Hint.AuthUserID = carrier
+		}
+	}
+	return p.reconcile(ctx, page)
+}
