@@ -225,6 +225,31 @@ func (b *budget) shortage(ctx context.Context) time.Duration {
 	return max(b.reset.Sub(now), 10*time.Millisecond)
 }
 
+const (
+	// slowestRefill is how long an empty bucket takes to be full again, at most, on
+	// the plans that Auth0 documents: 10 calls at 2 a second.
+	slowestRefill = 5.0
+	// unknownPace is for a tenant that tells no limit.
+	unknownPace = 2.0
+)
+
+// pace is how many calls a second are ours for long: the share of what the bucket
+// is refilled by. How fast that is shows when calls are missing from it; a bucket
+// that is nearly full tells little, since its reset comes in whole seconds.
+// https://auth0.com/docs/troubleshoot/customer-support/operational-policies/rate-limit-policy
+func (b *budget) pace() float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.known {
+		return unknownPace * b.share
+	}
+	refill := b.limit / slowestRefill
+	if left := b.reset.Sub(b.now()).Seconds(); left > 1 {
+		refill = max(refill, (b.limit-b.remaining)/left)
+	}
+	return max(refill, 0.1) * b.share
+}
+
 func (b *budget) pause(ctx context.Context, d time.Duration) error {
 	if d == 0 {
 		return nil

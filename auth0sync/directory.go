@@ -52,6 +52,7 @@ type DirectoryConfig struct {
 // (go-auth0 v1.45.0).
 type Directory struct {
 	config DirectoryConfig
+	budget *budget
 	client *http.Client
 	files  *http.Client // for downloads: without our token, as long as they take
 	wait   func(context.Context, time.Duration) error
@@ -64,9 +65,11 @@ type Directory struct {
 // the token.
 func NewDirectory(c DirectoryConfig) *Directory {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	b := newBudget(c.Share, bounded{newTransport()}, c.Metrics)
 	d := &Directory{
 		config: c,
-		client: &http.Client{Transport: newBudget(c.Share, bounded{newTransport()}, c.Metrics), CheckRedirect: stay},
+		budget: b,
+		client: &http.Client{Transport: b, CheckRedirect: stay},
 		files:  &http.Client{Transport: newTransport(), CheckRedirect: stay},
 		wait:   waitFor,
 	}
@@ -75,6 +78,10 @@ func NewDirectory(c DirectoryConfig) *Directory {
 	}
 	return d
 }
+
+// Pace is how many calls a second Auth0 lets us make for long, by what its
+// answers say of the rate limit.
+func (d *Directory) Pace() float64 { return d.budget.pace() }
 
 // management returns the SDK's client. Its tokens come through our client too:
 // the SDK would fetch them without a time limit.

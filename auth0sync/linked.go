@@ -56,9 +56,13 @@ func (p Policy) DecideLinked(c customer.Customer, found []User, w customer.World
 	if p.OnUserGone == OnGoneKeep || gone < p.Grace() {
 		return Bond{Gone: true}
 	}
-	return Bond{Gone: true, Unlink: &customer.Unlink{
-		Customer: c.ID, AuthUserID: c.AuthUserID, Close: p.OnUserGone == OnGoneClose,
-	}}
+	unlink := p.Unlink(c)
+	return Bond{Gone: true, Unlink: &unlink}
+}
+
+// Unlink is how a customer loses a user that is gone.
+func (p Policy) Unlink(c customer.Customer) customer.Unlink {
+	return customer.Unlink{Customer: c.ID, AuthUserID: c.AuthUserID, Close: p.OnUserGone == OnGoneClose}
 }
 
 // Grace is how long a user must have been gone before that changes the customer.

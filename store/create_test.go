@@ -59,7 +59,7 @@ func TestCreateMakesAPendingCustomerThatIsDue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	due, err := s.Due(t.Context(), now, nil, 10)
+	due, err := s.Due(t.Context(), now, nil, false, 10)
 	if err != nil || len(due) != 1 || due[0].ID != id || due[0].Reason != customer.Waiting {
 		t.Errorf("due: %+v, %v", due, err)
 	}

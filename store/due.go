@@ -54,9 +54,10 @@ const probe = `
 	  and not exists (select from inbox where state = 'new')`
 
 // Due returns up to limit customers that were due at before, longest due first,
-// beginning behind after (nil: at the start). They are auth_pending, or active
+// beginning behind after (nil: at the start); hinted leaves out those whom no
+// delivery told of. They are auth_pending, or active
 // without an e-mail address or with a user that may be gone.
-func (s *Store) Due(ctx context.Context, before time.Time, after *customer.Due, limit int) ([]customer.Due, error) {
+func (s *Store) Due(ctx context.Context, before time.Time, after *customer.Due, hinted bool, limit int) ([]customer.Due, error) {
 	from, id := time.Time{}, "00000000-0000-0000-0000-000000000000"
 	if after != nil {
 		from, id = after.At, string(after.ID)
@@ -65,8 +66,9 @@ func (s *Store) Due(ctx context.Context, before time.Time, after *customer.Due, 
 		select `+dueColumns+`
 		from customers
 		where next_check_at <= $1 and (next_check_at, id) > ($2, $3)
+		  and (hint_auth_user_id is not null or not $5)
 		order by next_check_at, id
-		limit $4`, before, from, id, limit)
+		limit $4`, before, from, id, limit, hinted)
 }
 
 // DueByEmail returns the live customer with this key, due or not; else nothing.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -135,14 +136,14 @@ func (s *Store) CountDue(ctx context.Context, limit int) (n int, err error) {
 	return n, err
 }
 
-// ExportJob returns the export job of a full reconcile that was cut off less than
-// 23 hours ago; "" if there is none. Auth0 keeps jobs for a day.
-func (s *Store) ExportJob(ctx context.Context) (job string, err error) {
+// ExportJob returns the export job, made within that time, of a full reconcile
+// that was cut off; "" if there is none.
+func (s *Store) ExportJob(ctx context.Context, within time.Duration) (job string, err error) {
 	err = s.read(ctx, "read export job", func(ctx context.Context) error {
 		err := s.db.GetContext(ctx, &job, `
 			select id
 			from export_job
-			where made_at > clock_timestamp() - interval '23 hours'`)
+			where made_at > clock_timestamp() - $1 * interval '1 second'`, within.Seconds())
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}

@@ -59,7 +59,7 @@ func parseSchedule(spec string) (schedule cron.Schedule, err error) {
 }
 
 // Run works until ctx ends: promote by its schedule, the inbox whenever a
-// delivery arrives, prune at night. It returns when the run in hand has stopped
+// delivery arrives, the full reconcile and prune at night. It returns when the run in hand has stopped
 // and its lease is released.
 func (w *Worker) Run(ctx context.Context) error {
 	logger := cronLogger{w.log}
@@ -76,12 +76,21 @@ func (w *Worker) Run(ctx context.Context) error {
 	if _, err := jobs.AddFunc(pruneSchedule, func() { w.prune(ctx) }); err != nil {
 		return fmt.Errorf("prune: %w", err)
 	}
+	if w.nightly != "" {
+		if _, err := jobs.AddFunc(w.nightly, w.Full); err != nil {
+			return fmt.Errorf("reconcile: %w", err)
+		}
+	}
+	if _, err := jobs.AddFunc(owedEvery, func() { w.owed(ctx) }); err != nil {
+		return fmt.Errorf("owed reconcile: %w", err)
+	}
 	jobs.Start()
 	w.Wake() // deliveries may have come while no worker ran
 
 	var background sync.WaitGroup
 	background.Go(func() { w.store.Listen(ctx, w.Wake) })
 	background.Go(func() { w.serveWakes(ctx) })
+	background.Go(func() { w.serveFull(ctx) })
 	<-ctx.Done()
 	<-jobs.Stop().Done()
 	background.Wait()
@@ -133,7 +142,10 @@ func (w *Worker) guarded(ctx context.Context, kind string) (err error) {
 
 // tick is one run by the clock or a wake; its outcome goes to the log and the metrics.
 func (w *Worker) tick(ctx context.Context, kind string) error {
-	_, err := w.RunOnce(ctx, Order{Kind: kind})
+	r, err := w.RunOnce(ctx, Order{Kind: kind})
+	if Left(r) {
+		w.Full()
+	}
 	switch {
 	case err == nil, ctx.Err() != nil:
 	case errors.Is(err, customer.ErrLeaseHeld):

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -117,9 +118,9 @@ func (p *pass) list(ctx context.Context, w *waitingList) error {
 	if err != nil {
 		return err
 	}
-	job, err := p.store.ExportJob(ctx)
+	job, err := p.unfinished(ctx)
 	if err != nil {
-		return fmt.Errorf("read export job: %w", err)
+		return err
 	}
 	p.tally.Lane = laneExport
 	started := func(job string) error { return p.store.NoteExportJob(ctx, p.fence, job) }
@@ -134,6 +135,27 @@ func (p *pass) list(ctx context.Context, w *waitingList) error {
 		return err
 	}
 	return p.checkTotal(ctx, n, before)
+}
+
+const (
+	// resumeOwn is how old the job of a full reconcile that was cut off may be for
+	// the next to go on with it by itself: users change meanwhile.
+	resumeOwn = 2 * time.Hour
+	// resumeAsked is how old it may be when a person wants it; Auth0 keeps it a day.
+	resumeAsked = 23 * time.Hour
+)
+
+// unfinished is the export job to go on with, "" to make one.
+func (p *pass) unfinished(ctx context.Context) (string, error) {
+	within := resumeOwn
+	if p.order.Resume {
+		within = resumeAsked
+	}
+	job, err := p.store.ExportJob(ctx, within)
+	if err != nil {
+		return "", fmt.Errorf("read export job: %w", err)
+	}
+	return job, nil
 }
 
 func (w *waitingList) forget() {
@@ -223,6 +245,9 @@ func (p *pass) compare(ctx context.Context) error {
 	p.tally.Looked += findings.linked
 	p.answered += findings.linked
 	p.log.Info("compared with listing", zap.Int("linked", findings.linked), zap.Any("found", findings.counts))
+	if p.order.Kind == KindPlan {
+		return p.propose(ctx, findings.suspects)
+	}
 	if gone := findings.counts[customer.FoundGone]; gone > p.unlinks.limit(findings.linked) {
 		p.stopUnlinks(gone, findings.linked)
 		findings.suspects = slices.DeleteFunc(findings.suspects, func(f customer.Finding) bool { return f.What == customer.FoundGone })

@@ -217,3 +217,141 @@ func TestWindowsNarrowUntilSearchTellsAll(t *testing.T) {
 		t.Errorf("%d searches for %d users", n, all)
 	}
 }
+
+// plan runs a full reconcile that changes nothing, and returns what it proposes.
+func (w world) plan(t *testing.T) []worker.Planned {
+	t.Helper()
+	var rows []worker.Planned
+	r, err := w.RunOnce(t.Context(), worker.Order{Kind: worker.KindPlan, Each: func(o worker.Outcome) {
+		if o.Action != worker.ActionHold {
+			rows = append(rows, worker.Planned{Customer: o.Customer.ID, Version: o.Customer.Version, Action: o.Action, AuthUserID: o.AuthUserID})
+		}
+	}})
+	must(t, err)
+	if r.Result != customer.RunOK {
+		t.Fatalf("run %+v", r)
+	}
+	return rows
+}
+
+// apply carries a plan out, and returns the customers it was refused for.
+func (w world) apply(t *testing.T, rows []worker.Planned) (customer.Run, map[customer.ID]string) {
+	t.Helper()
+	refused := map[customer.ID]string{}
+	r, err := w.RunOnce(t.Context(), worker.Order{Kind: worker.KindApply, Planned: rows, Refused: func(row worker.Planned, why string) {
+		refused[row.Customer] = why
+	}})
+	must(t, err)
+	return r, refused
+}
+
+func TestAPlanNamesWhatItsApplicationDoes(t *testing.T) {
+	t.Parallel()
+	byBothListings(t, func(t *testing.T, w world, _ string) {
+		user := w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+		ada, namedID := w.enroll(t, "ada@example.com"), w.enroll(t, "")
+		named := w.signUp(t, auth0sim.SignUp{Email: "other@example.com", AppMetadata: map[string]any{"customer_id": string(namedID)}})
+		movedID, moved := w.linked(t, "moved@example.com")
+		primary := w.signUp(t, auth0sim.SignUp{Email: "primary@example.com"})
+		_, err := w.tenant.Link(primary.ID, moved)
+		must(t, err)
+		var gone []customer.ID
+		for i := range 11 { // more than would be unlinked without a person's word
+			id, user := w.linked(t, fmt.Sprintf("gone%d@example.com", i))
+			gone = append(gone, id)
+			must(t, w.tenant.Delete(user))
+		}
+		w.tenant.Advance(2 * time.Minute)
+		rows := w.plan(t)
+		if len(rows) != 14 {
+			t.Fatalf("plan %+v", rows)
+		}
+		if c := w.get(t, ada); c.Lifecycle != customer.AuthPending {
+			t.Errorf("the plan changed %+v", c)
+		}
+		r, refused := w.apply(t, rows)
+		if r.Result != customer.RunOK || len(refused) != 0 || r.Linked != 2 || r.Rebound != 1 || r.Unlinked != 11 {
+			t.Errorf("run %+v, refused %v", r, refused)
+		}
+		if w.get(t, ada).AuthUserID != user.ID || w.get(t, namedID).AuthUserID != named.ID || w.get(t, movedID).AuthUserID != primary.ID {
+			t.Errorf("%+v %+v %+v", w.get(t, ada), w.get(t, namedID), w.get(t, movedID))
+		}
+		for _, id := range gone {
+			if c := w.get(t, id); c.Lifecycle != customer.AuthPending {
+				t.Errorf("%+v", c)
+			}
+		}
+	})
+}
+
+func TestAPlanIsRefusedWhereTheWorldHasMoved(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, brief())
+	blocked := w.signUp(t, auth0sim.SignUp{Email: "blocked@example.com", EmailVerified: yes()})
+	w.signUp(t, auth0sim.SignUp{Email: "renamed@example.com", EmailVerified: yes()})
+	w.signUp(t, auth0sim.SignUp{Email: "closed@example.com", EmailVerified: yes()})
+	w.signUp(t, auth0sim.SignUp{Email: "several@example.com", EmailVerified: yes()})
+	w.signUp(t, auth0sim.SignUp{Email: "same@example.com", EmailVerified: yes()})
+	ids := map[string]customer.ID{}
+	for _, name := range []string{"blocked", "renamed", "closed", "several", "same"} {
+		ids[name] = w.enroll(t, name+"@example.com")
+	}
+	back, backUser := w.linked(t, "back@example.com")
+	w.tenant.Advance(2 * time.Minute)
+	rows := append(w.plan(t), worker.Planned{Customer: back, Version: w.get(t, back).Version, Action: worker.ActionUnlink, AuthUserID: backUser})
+	if len(rows) != 6 {
+		t.Fatalf("plan %+v", rows)
+	}
+	must(t, w.tenant.Block(blocked.ID, true))
+	w.signUp(t, auth0sim.SignUp{Email: "several@example.com", Connection: auth0sim.Google})
+	_, err := w.store.Patch(t.Context(), ids["renamed"], customer.Patch{Field: customer.FieldFirstName, Value: "Other"}, 0, customer.Cause{Kind: customer.ByAPI})
+	must(t, err)
+	must(t, w.store.CloseCustomer(t.Context(), ids["closed"], 0, customer.Cause{Kind: customer.ByAPI}))
+	r, refused := w.apply(t, rows)
+	if r.Result != customer.RunPartial || r.Linked != 1 || r.Unlinked != 0 || len(refused) != 5 || refused[ids["same"]] != "" {
+		t.Errorf("run %+v, refused %v", r, refused)
+	}
+	if c := w.get(t, ids["same"]); c.Lifecycle != customer.Active {
+		t.Errorf("%+v", c)
+	}
+}
+
+// P is how many wait, T how large the tenant is.
+func TestTheCheapestLaneIsChosen(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		waiting int
+		plan    auth0sim.Plan
+		lane    string
+		calls   int // at most
+	}{
+		"nobody waits":                      {0, auth0sim.PlanEnterpriseDev, "", 0},
+		"a few, one by one":                 {3, auth0sim.PlanEnterpriseDev, "look-up", 3},
+		"many, by search":                   {200, auth0sim.PlanEnterprise, "search", 4},
+		"so many that an export is cheaper": {1000, auth0sim.PlanFree, "export", 12},
+		"as many, where calls may be quick": {1000, auth0sim.PlanUnlimited, "search", 21},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, auth0sim.Options{Plan: test.plan}, auth0sync.Policy{})
+			w.tenant.Fill(test.waiting)
+			for i := range test.waiting {
+				w.enroll(t, fmt.Sprintf("user%d@example.com", i))
+			}
+			w.tenant.ResetCalls()
+			r := w.runAs(t, worker.KindSync) // which puts nobody off
+			if worker.Left(r) {
+				r = w.runAs(t, worker.KindReconcile)
+			}
+			calls := 0
+			for endpoint, n := range w.tenant.Calls() {
+				if strings.Contains(endpoint, "/api/v2/") {
+					calls += n
+				}
+			}
+			if r.Lane != test.lane || r.Linked != test.waiting || calls > test.calls || r.Result != customer.RunOK {
+				t.Errorf("%d calls, at most %d; %v; run %+v", calls, test.calls, w.tenant.Calls(), r)
+			}
+		})
+	}
+}

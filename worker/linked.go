@@ -95,6 +95,9 @@ func unlinkAction(u customer.Unlink) Action {
 
 // goneFor is for how long Auth0 has been saying that the user is gone.
 func (p *pass) goneFor(due customer.Due) time.Duration {
+	if p.order.Kind == KindApply {
+		return p.policy.Grace() // a person does not want to wait
+	}
 	if due.GoneAt.IsZero() {
 		return 0
 	}
@@ -155,6 +158,9 @@ func (b Breaker) limit(linked int) int {
 // unlinked for it. All that are missing count, not only those whose time has
 // come: a mass unlink is to be stopped before it starts.
 func (p *pass) mayUnlink(ctx context.Context) (bool, error) {
+	if p.order.Kind == KindApply {
+		return true, nil
+	}
 	if p.breaker != nil {
 		return *p.breaker, nil
 	}

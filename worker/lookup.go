@@ -54,10 +54,11 @@ func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) 
 	}
 	if len(several) <= fewLookups {
 		single, several = append(single, several...), nil
-	} else if p.order.Kind != KindSync {
+	} else if p.order.Kind == KindPromote || p.order.Kind == KindInbox {
 		several = p.putOffYoung(several)
 	}
 	several = append(several, turn...)
+	p.used(len(single), len(several))
 	err := p.oneByOne(ctx, single)
 	for batch := range slices.Chunk(several, searchBatch) {
 		if err != nil {
@@ -67,6 +68,16 @@ func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) 
 		err = p.searchFor(ctx, batch)
 	}
 	return looks, err
+}
+
+// used notes how this page is looked up, for the record of the run.
+func (p *pass) used(single, several int) {
+	switch {
+	case several > 0 && p.tally.Lane != laneExport:
+		p.tally.Lane = laneSearch
+	case single > 0 && p.tally.Lane == "":
+		p.tally.Lane = laneLookUp
+	}
 }
 
 // settledHint reports whether a delivery named the customer's address so long ago

@@ -16,12 +16,14 @@ type pass struct {
 	order         Order
 	fence         int64
 	tally         customer.Run
-	now           time.Time // database time at the start
-	answered      int       // customers that Auth0 answered for
-	failures      int       // look-ups that failed in a row
-	confirmations int       // fresh search results that may still be confirmed one by one
-	breaker       *bool     // whether customers may be unlinked; nil: not asked yet
-	stopped       bool      // something was left undone for a person to see to
+	now           time.Time            // database time at the start
+	answered      int                  // customers that Auth0 answered for
+	failures      int                  // look-ups that failed in a row
+	confirmations int                  // fresh search results that may still be confirmed one by one
+	breaker       *bool                // whether customers may be unlinked; nil: not asked yet
+	stopped       bool                 // something was left undone for a person to see to
+	refused       int                  // planned changes that were not made
+	done          map[customer.ID]bool // of planned changes: customers that were written; nil: not asked for
 }
 
 // all looks at everybody, or takes in the inbox, then reconciles what was due when the pass began, page
@@ -34,8 +36,11 @@ func (p *pass) all(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read clock: %w", err)
 	}
-	if p.now = now; isFull(p.order.Kind) {
+	switch p.now = now; p.order.Kind {
+	case KindReconcile, KindPlan:
 		return p.full(ctx)
+	case KindApply:
+		return p.carryOut(ctx)
 	}
 	if p.order.Only != "" {
 		page, err := p.store.DueByEmail(ctx, p.order.Only)
@@ -44,9 +49,16 @@ func (p *pass) all(ctx context.Context) error {
 		}
 		return p.reconcile(ctx, page)
 	}
+	many, err := p.tooMany(ctx)
+	if err != nil {
+		return err
+	}
+	if many { // a full reconcile looks the others up
+		p.tally.Lane = laneExport
+	}
 	var last *customer.Due
 	for {
-		page, err := p.store.Due(ctx, p.now, last, pageSize)
+		page, err := p.store.Due(ctx, p.now, last, many, pageSize)
 		if err != nil {
 			return fmt.Errorf("read due customers: %w", err)
 		}
@@ -62,7 +74,7 @@ func (p *pass) all(ctx context.Context) error {
 
 // absorb turns what the inbox holds into customers that are due.
 func (p *pass) absorb(ctx context.Context) error {
-	if p.order.DryRun || isFull(p.order.Kind) {
+	if p.order.DryRun || ofAll(p.order.Kind) {
 		return nil
 	}
 	for {
@@ -300,7 +312,7 @@ func (p *pass) confirm(ctx context.Context, to *plan, l *look, fresh auth0sync.U
 func (p *pass) apply(ctx context.Context, decided plan) error {
 	cause := customer.Cause{Kind: customer.ByRun, Actor: p.order.Kind, Why: "matched with an Auth0 user"}
 	linked, err := p.store.Link(ctx, p.fence, decided.links, cause)
-	p.tally.Linked += len(linked)
+	p.tally.Linked += p.wrote(linked)
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
@@ -316,17 +328,27 @@ func (p *pass) apply(ctx context.Context, decided plan) error {
 	return nil
 }
 
+// wrote notes and counts customers that were changed.
+func (p *pass) wrote(ids []customer.ID) int {
+	for _, id := range ids {
+		if p.done != nil {
+			p.done[id] = true
+		}
+	}
+	return len(ids)
+}
+
 // applyLinked writes what becomes of customers that are linked.
 func (p *pass) applyLinked(ctx context.Context, decided plan, cause customer.Cause) error {
 	cause.Why = "the Auth0 user was linked into another one"
 	rebound, err := p.store.Rebind(ctx, p.fence, decided.rebinds, cause)
-	p.tally.Rebound += len(rebound)
+	p.tally.Rebound += p.wrote(rebound)
 	if err != nil {
 		return fmt.Errorf("rebind: %w", err)
 	}
 	cause.Why = "the Auth0 user is gone"
 	unlinked, err := p.store.Unlink(ctx, p.fence, decided.unlinks, cause)
-	p.tally.Unlinked += len(unlinked)
+	p.tally.Unlinked += p.wrote(unlinked)
 	if err != nil {
 		return fmt.Errorf("unlink: %w", err)
 	}

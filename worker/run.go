@@ -32,6 +32,10 @@ type Order struct {
 	// customer that it does not agree with; may be nil.
 	Progress func(Progress)
 	Found    func(customer.Finding)
+	Resume   bool // go on with the export of a full reconcile that was cut off within the day
+	// Of KindApply: what to do, and what is called with each that is not done.
+	Planned []Planned
+	Refused func(row Planned, why string)
 }
 
 // What starts a run.
@@ -41,11 +45,15 @@ const (
 	KindSync      = "sync"      // an operator, who does not want customers put off
 	KindReconcile = "reconcile" // the clock at night, a gap in a lane, or an operator: all customers against all users
 	KindPlan      = "plan"      // an operator: the same, to see what it would do
+	KindApply     = "apply"     // an operator: to do what was planned
 )
 
 // isFull says that a run looks at all customers. It takes its lease even if it
 // changes nothing, for the sake of the one listing there is.
 func isFull(kind string) bool { return kind == KindReconcile || kind == KindPlan }
+
+// ofAll says that a run is not about what is due.
+func ofAll(kind string) bool { return isFull(kind) || kind == KindApply }
 
 // Outcome is what a run decided, or would have decided, about one customer.
 type Outcome struct {
@@ -86,10 +94,10 @@ func (w *Worker) RunOnce(ctx context.Context, o Order) (customer.Run, error) {
 
 func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
 	o.DryRun = o.DryRun || o.Kind == KindPlan
-	if o.DryRun && !isFull(o.Kind) {
+	if o.DryRun && !ofAll(o.Kind) {
 		return w.work(ctx, 0, o), nil
 	}
-	if o.Only == "" && !isFull(o.Kind) {
+	if o.Only == "" && !ofAll(o.Kind) {
 		idle, err := w.store.Idle(ctx)
 		if err != nil {
 			return customer.Run{}, fmt.Errorf("probe: %w", err)
@@ -115,7 +123,7 @@ func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
 // lease is what a run of this kind needs. A full reconcile has one of its own:
 // nobody who signs up meanwhile should wait for its end.
 func lease(kind string) customer.LeaseName {
-	if isFull(kind) {
+	if ofAll(kind) {
 		return customer.LeaseReconcile
 	}
 	return customer.LeaseWorker

@@ -30,7 +30,7 @@ type Store interface {
 }
 
 type records interface {
-	Due(ctx context.Context, before time.Time, after *customer.Due, limit int) ([]customer.Due, error)
+	Due(ctx context.Context, before time.Time, after *customer.Due, hinted bool, limit int) ([]customer.Due, error)
 	DueByEmail(ctx context.Context, key customer.EmailKey) ([]customer.Due, error)
 	World(ctx context.Context, userIDs []string, named []customer.ID, keys []customer.EmailKey) (customer.World, error)
 	Create(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error)
@@ -45,11 +45,12 @@ type records interface {
 }
 
 type listing interface {
+	CountDue(ctx context.Context, limit int) (int, error)
 	PendingCustomers(ctx context.Context, after *customer.Due, limit int) ([]customer.Due, error)
 	ClearListing(ctx context.Context, fence int64) error
 	List(ctx context.Context, fence int64, users []customer.Sighting) error
 	Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error)
-	ExportJob(ctx context.Context) (string, error)
+	ExportJob(ctx context.Context, within time.Duration) (string, error)
 	NoteExportJob(ctx context.Context, fence int64, job string) error
 }
 
@@ -81,6 +82,7 @@ type Directory interface {
 	ByIdentity(ctx context.Context, userID string) ([]auth0sync.User, error)
 	Search(ctx context.Context, emails []string) ([]auth0sync.User, error)
 	Total(ctx context.Context) (int, error)
+	Pace() float64
 	Export(ctx context.Context, job string, started func(job string) error) iter.Seq2[auth0sync.User, error]
 	Windows(ctx context.Context) iter.Seq2[auth0sync.User, error]
 }
@@ -93,7 +95,8 @@ type Verifier interface {
 // Config is what a Worker is made of. All fields are required but Policy and
 // FirstBackoff.
 type Config struct {
-	Schedule string // when promote runs: a cron expression or @every; see CheckSchedule
+	Schedule  string // when promote runs: a cron expression or @every; see CheckSchedule
+	Reconcile string // when the full reconcile runs; "": only when it is asked for
 	// FirstBackoff is how soon a customer is looked up again after the first miss;
 	// 0 means 30 seconds. It doubles with each.
 	FirstBackoff time.Duration
@@ -117,6 +120,8 @@ type Worker struct {
 	log       *zap.Logger
 	metrics   metrics
 	wake      chan struct{}
+	full      chan struct{}
+	nightly   string
 }
 
 // New returns a Worker that does nothing until Run or RunOnce is called.
@@ -136,5 +141,7 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 		log:       c.Logger,
 		metrics:   newMetrics(c.Metrics),
 		wake:      make(chan struct{}, 1),
+		full:      make(chan struct{}, 1),
+		nightly:   c.Reconcile,
 	}, nil
 }

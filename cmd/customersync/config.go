@@ -38,6 +38,7 @@ type config struct {
 	streamTokens  []string
 
 	schedule     string
+	reconcile    string        // "": off
 	firstBackoff time.Duration // 0: the worker's own; the demo hurries
 	policy       auth0sync.Policy
 	unlinks      worker.Breaker
@@ -85,6 +86,7 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		actionSecrets: f.list("action_secrets"),
 		streamTokens:  f.list("event_stream_tokens"),
 		schedule:      f.schedule("promote_schedule"),
+		reconcile:     f.scheduleOrOff("reconcile_schedule"),
 		emailClaim:    f.text("email_claim"),
 		logLevel:      f.level("log_level"),
 		policy: auth0sync.Policy{
@@ -249,6 +251,13 @@ func (f *faults) schedule(key string) string {
 		f.add(key, fmt.Sprintf(`five cron fields or "@every 30s" (%v)`, err))
 	}
 	return spec
+}
+
+func (f *faults) scheduleOrOff(key string) string {
+	if f.text(key) == "off" {
+		return ""
+	}
+	return f.schedule(key)
 }
 
 func (f *faults) level(key string) zapcore.Level {

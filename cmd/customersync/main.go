@@ -19,7 +19,7 @@ const (
 	exitOK      = 0
 	exitFailed  = 1
 	exitUsage   = 2 // wrong command line or configuration: nothing was started
-	exitPartial = 3 // sync: some customers could not be looked at
+	exitPartial = 3 // some customers could not be looked at, or wait for a person
 )
 
 func main() {
@@ -44,13 +44,14 @@ type process struct {
 type cli struct {
 	Settings settings `embed:""`
 
-	Serve   serveCmd   `cmd:"" help:"Run the daemon: API, webhook target and worker."`
-	Sync    syncCmd    `cmd:"" help:"Look once at every customer that is due, then end."`
-	Explain explainCmd `cmd:"" help:"Say why a customer is in its state."`
-	Keys    keysCmd    `cmd:"" help:"Make, list and revoke app keys."`
-	Config  configCmd  `cmd:"" help:"List the settings."`
-	Demo    demoCmd    `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
-	Sim     simCmd     `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
+	Serve     serveCmd     `cmd:"" help:"Run the daemon: API, webhook target and worker."`
+	Sync      syncCmd      `cmd:"" help:"Look once at every customer that is due, then end."`
+	Reconcile reconcileCmd `cmd:"" help:"Hold all customers against all users of the tenant, both ways."`
+	Explain   explainCmd   `cmd:"" help:"Say why a customer is in its state."`
+	Keys      keysCmd      `cmd:"" help:"Make, list and revoke app keys."`
+	Config    configCmd    `cmd:"" help:"List the settings."`
+	Demo      demoCmd      `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
+	Sim       simCmd       `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
 }
 
 const description = `Keeps the customers in your Postgres in step with the users in Auth0.
@@ -58,7 +59,7 @@ const description = `Keeps the customers in your Postgres in step with the users
 Settings come from flags, then the environment, then the YAML file named by
 --config. "customersync config" lists them.
 
-Exit codes: 0 ok, 1 failed, 2 wrong command line or configuration, 3 partly done (sync).`
+Exit codes: 0 ok, 1 failed, 2 wrong command line or configuration, 3 partly done, or waiting for a person.`
 
 // run parses the command line and runs its verb. It is what main calls, and tests.
 func (p process) run(ctx context.Context, args []string) error {
@@ -92,7 +93,7 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// errPartial ends a sync that could not look at every customer.
+// errPartial ends a run that could not do all there was to do.
 var errPartial = errors.New("partly done")
 
 // exitCode tells the user about err and says how to exit.

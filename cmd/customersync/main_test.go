@@ -582,3 +582,50 @@ func TestKeysInAnEmbeddedDatabaseThatTheDaemonRuns(t *testing.T) {
 		t.Errorf("after the daemon: %+v", got)
 	}
 }
+
+func TestReconcileIsPlannedThenApplied(t *testing.T) {
+	t.Parallel()
+	sim, env := tenant(t)
+	dsn := storetest.DSN(t)
+	s := openDSN(t, dsn)
+	env = append(env, "DATABASE_URL="+dsn, "CUSTOMERSYNC_LOG_LEVEL=error")
+	ada, bob := pending(t, s, "ada@example.com"), pending(t, s, "bob@example.com")
+	user, err := sim.SignUp(auth0sim.SignUp{Email: "ada@example.com", EmailVerified: verified()})
+	must(t, err)
+	_, err = sim.SignUp(auth0sim.SignUp{Email: "bob@example.com", EmailVerified: verified()})
+	must(t, err)
+	sim.Advance(2 * time.Minute)
+
+	plan := filepath.Join(t.TempDir(), "plan")
+	got := runProgram(t, env, "reconcile", "--plan", plan)
+	if got.code != 0 || !strings.Contains(got.stderr, "2 changes are planned") {
+		t.Fatalf("plan: %+v", got)
+	}
+	text, err := os.ReadFile(plan)
+	must(t, err)
+	if want := `{"action":"link","customer_id":"` + string(ada) + `","email_address":"ada@example.com","customer_lifecycle":"auth_pending","version":1,"auth_user_id":"` + user.ID + `"}`; !strings.Contains(string(text), want) {
+		t.Errorf("plan:\n%s", text)
+	}
+	if got := runProgram(t, env, "reconcile", "--plan", plan); got.code != 2 {
+		t.Errorf("a plan was written over: %+v", got)
+	}
+	if _, err := s.Patch(t.Context(), bob, customer.Patch{Field: customer.FieldFirstName, Value: "Robert"}, 0, customer.Cause{Kind: customer.ByAPI}); err != nil {
+		t.Fatal(err)
+	}
+	got = runProgram(t, env, "reconcile", "--apply", plan)
+	if got.code != 3 || !strings.Contains(got.stdout, string(bob)+"  refused: link") || !strings.Contains(got.stdout, "linked 1") {
+		t.Errorf("apply: %+v", got)
+	}
+	if got := runProgram(t, env, "reconcile", "--json"); got.code != 0 || !strings.Contains(got.stdout, `"linked":1`) {
+		t.Errorf("reconcile: %+v", got)
+	}
+	for _, id := range []customer.ID{ada, bob} {
+		if c, err := s.Customer(t.Context(), id); err != nil || c.Lifecycle != customer.Active {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
+	must(t, os.WriteFile(plan, []byte("rubbish"), 0o600))
+	if got := runProgram(t, env, "reconcile", "--apply", plan); got.code != 2 || !strings.Contains(got.stderr, "expected a plan") {
+		t.Errorf("rubbish: %+v", got)
+	}
+}

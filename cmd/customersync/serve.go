@@ -156,7 +156,7 @@ func syncer(c config, dsn string, registry *prometheus.Registry, log *zap.Logger
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	w, err := worker.New(worker.Config{
-		Schedule: c.schedule, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: registry,
+		Schedule: c.schedule, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: registry,
 	}, s, directory, verifier)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())

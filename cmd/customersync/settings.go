@@ -37,6 +37,7 @@ type settings struct {
 	EventStreamTokens string `kong:"-" name:"event-stream-tokens" from:"CUSTOMERSYNC_EVENT_STREAM_TOKENS" secret:"" help:"Bearer tokens of Event Stream deliveries, comma-separated; all are valid at once."`
 
 	PromoteSchedule    string `name:"promote-schedule" from:"CUSTOMERSYNC_PROMOTE_SCHEDULE" placeholder:"CRON" preset:"@every 30s" help:"When the worker looks at what is due: cron expression in UTC, or @every."`
+	ReconcileSchedule  string `name:"reconcile-schedule" from:"CUSTOMERSYNC_RECONCILE_SCHEDULE" placeholder:"CRON" preset:"23 2 * * *" help:"When all customers are held against all users of the tenant: cron expression in UTC, or off."`
 	TrustedProviders   string `name:"trusted-providers" from:"CUSTOMERSYNC_TRUSTED_PROVIDERS" placeholder:"LIST" preset:"auth0,email,google-oauth2,apple" help:"Identity providers that may vouch for an e-mail address."`
 	ConnectionPriority string `name:"connection-priority" from:"CUSTOMERSYNC_CONNECTION_PRIORITY" placeholder:"LIST" help:"Connections, best first, that settle which of several users is meant."`
 	OnUserGone         string `name:"on-user-gone" from:"CUSTOMERSYNC_ON_USER_GONE" placeholder:"WHAT" preset:"pending" help:"What becomes of a customer whose Auth0 user was deleted: pending, close or keep."`

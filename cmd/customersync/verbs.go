@@ -58,24 +58,24 @@ func (v syncCmd) Run(ctx context.Context, p process, s *settings) error {
 	if err != nil {
 		return err
 	}
-	p.printRun(run, v)
-	switch run.Result {
-	case customer.RunOK:
-		return nil
-	case customer.RunPartial:
-		return fmt.Errorf("%w: %s", errPartial, run.Note)
-	default:
-		return fmt.Errorf("run %s: %s", run.Result, run.Note)
+	if worker.Left(run) { // so many are due that this is the cheaper way
+		p.printRun(run, v)
+		order.Kind = worker.KindReconcile
+		if run, err = whenFree(ctx, w, order); err != nil {
+			return err
+		}
 	}
+	p.printRun(run, v)
+	return verdict(run)
 }
 
-// freeWithin is how long sync waits for the daemon's run to end.
+// freeWithin is how long a verb waits for the daemon's run to end.
 const freeWithin = time.Minute
 
-// whenFree runs as soon as no other run holds the lease.
+// whenFree runs as soon as no other run holds the lease. The run itself may take
+// as long as it takes.
 func whenFree(ctx context.Context, w *worker.Worker, o worker.Order) (customer.Run, error) {
-	ctx, cancel := context.WithTimeout(ctx, freeWithin)
-	defer cancel()
+	late := time.After(freeWithin)
 	for {
 		run, err := w.RunOnce(ctx, o)
 		if !errors.Is(err, customer.ErrLeaseHeld) {
@@ -83,6 +83,8 @@ func whenFree(ctx context.Context, w *worker.Worker, o worker.Order) (customer.R
 		}
 		select {
 		case <-ctx.Done():
+			return run, ctx.Err()
+		case <-late:
 			return run, err
 		case <-time.After(200 * time.Millisecond):
 		}
