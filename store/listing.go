@@ -126,12 +126,13 @@ func (s *Store) DueByID(ctx context.Context, ids []customer.ID) ([]customer.Due,
 		order by id`, pq.Array(ids))
 }
 
-// CountDue counts the customers that are due at a time, up to limit.
-func (s *Store) CountDue(ctx context.Context, limit int) (n int, err error) {
+// CountDue counts the customers that are due and were made before a time, up to
+// limit.
+func (s *Store) CountDue(ctx context.Context, madeBefore time.Time, limit int) (n int, err error) {
 	err = s.read(ctx, "count due customers", func(ctx context.Context) error {
 		return s.db.GetContext(ctx, &n, `
 			select count(*)
-			from (select from customers where next_check_at <= now() limit $1) due`, limit)
+			from (select from customers where next_check_at <= now() and created_at <= $1 limit $2) due`, madeBefore, limit)
 	})
 	return n, err
 }

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
 )
 
@@ -48,7 +49,11 @@ func (p *pass) tooMany(ctx context.Context) (bool, error) {
 	if p.order.Only != "" || p.order.DryRun {
 		return false, nil
 	}
-	due, err := p.store.CountDue(ctx, manyDue)
+	before := p.now
+	if p.putsOff() {
+		before = p.now.Add(-auth0sync.SearchLag)
+	}
+	due, err := p.store.CountDue(ctx, before, manyDue)
 	if err != nil {
 		return false, fmt.Errorf("count due customers: %w", err)
 	}

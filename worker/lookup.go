@@ -54,7 +54,7 @@ func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) 
 	}
 	if len(several) <= fewLookups {
 		single, several = append(single, several...), nil
-	} else if p.order.Kind == KindPromote || p.order.Kind == KindInbox {
+	} else if p.putsOff() {
 		several = p.putOffYoung(several)
 	}
 	several = append(several, turn...)
@@ -85,6 +85,9 @@ func (p *pass) used(single, several int) {
 func (p *pass) settledHint(due customer.Due) bool {
 	return due.Hint.Key == due.Email.Key && due.Email.Key.Matchable() && p.now.Sub(due.At) > auth0sync.SearchLag
 }
+
+// putsOff reports whether young customers may have to wait in this run.
+func (p *pass) putsOff() bool { return p.order.Kind == KindPromote || p.order.Kind == KindInbox }
 
 // putOffYoung leaves out customers made so lately that search may not know their
 // users yet. Many are due, so many are being made: they wait for each other, and

@@ -45,7 +45,7 @@ type records interface {
 }
 
 type listing interface {
-	CountDue(ctx context.Context, limit int) (int, error)
+	CountDue(ctx context.Context, madeBefore time.Time, limit int) (int, error)
 	PendingCustomers(ctx context.Context, after *customer.Due, limit int) ([]customer.Due, error)
 	ClearListing(ctx context.Context, fence int64) error
 	List(ctx context.Context, fence int64, users []customer.Sighting) error
