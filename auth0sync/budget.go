@@ -287,6 +287,9 @@ type bounded struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
 func (t bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	if quiet, stream := req.Context().Value(quietKey{}).(time.Duration); stream {
+		return t.stream(req, quiet)
+	}
 	ctx, cancel := context.WithTimeout(req.Context(), attemptWithin)
 	res, err := t.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
@@ -294,6 +297,18 @@ func (t bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	res.Body = &boundedBody{ReadCloser: res.Body, left: largestAnswer, cancel: cancel}
+	return res, nil
+}
+
+// stream is for an answer without an end: it may only not be silent for long.
+func (t bounded) stream(req *http.Request, quiet time.Duration) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	res, err := t.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	res.Body = &patientBody{ReadCloser: res.Body, quiet: quiet, cancel: cancel}
 	return res, nil
 }
 

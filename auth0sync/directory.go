@@ -249,10 +249,19 @@ func (d *Directory) get(ctx context.Context, path []string, query url.Values, in
 func (d *Directory) call(ctx context.Context, method string, path []string, query url.Values, payload, into any) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, callWithin)
 	defer cancel()
+	res, err := d.send(ctx, method, path, query, payload) //nolint:bodyclose // read does
+	if err != nil {
+		return time.Time{}, err
+	}
+	return read(res, into)
+}
+
+// send makes one call; whoever gets the answer closes it.
+func (d *Directory) send(ctx context.Context, method string, path []string, query url.Values, payload any) (*http.Response, error) {
 	for attempt := 1; ; attempt++ {
 		api, err := d.management() //nolint:contextcheck // tokens outlive the call
 		if err != nil {
-			return time.Time{}, err
+			return nil, err
 		}
 		uri := api.URI(path...)
 		if query != nil {
@@ -260,19 +269,19 @@ func (d *Directory) call(ctx context.Context, method string, path []string, quer
 		}
 		req, err := api.NewRequest(ctx, method, uri, payload)
 		if err != nil {
-			return time.Time{}, err
+			return nil, err
 		}
 		res, err := api.Do(req)
 		if err != nil {
 			d.forget(api) // it may hold the token's error
-			return time.Time{}, transportError(ctx, err)
+			return nil, transportError(ctx, err)
 		}
 		if res.StatusCode == http.StatusUnauthorized && attempt == 1 {
 			_ = res.Body.Close() // the answer is of no use
 			d.forget(api)
 			continue
 		}
-		return read(res, into)
+		return res, nil
 	}
 }
 

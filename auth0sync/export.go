@@ -205,7 +205,7 @@ func (d *Directory) open(ctx context.Context, location string) (io.ReadCloser, e
 		cancel()
 		return nil, err
 	}
-	patient := &patientBody{ReadCloser: body, cancel: cancel}
+	patient := &patientBody{ReadCloser: body, quiet: quietFor, cancel: cancel}
 	unpacked, err := gunzip(patient)
 	if err != nil {
 		return nil, errors.Join(err, patient.Close())
@@ -257,12 +257,13 @@ const quietFor = 30 * time.Second
 // patientBody may take as long as it likes while it brings something.
 type patientBody struct {
 	io.ReadCloser
+	quiet  time.Duration
 	cancel context.CancelFunc
 }
 
 // Read implements io.Reader.
 func (b *patientBody) Read(p []byte) (int, error) {
-	quiet := time.AfterFunc(quietFor, b.cancel)
+	quiet := time.AfterFunc(b.quiet, b.cancel)
 	defer quiet.Stop()
 	return b.ReadCloser.Read(p)
 }

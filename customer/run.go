@@ -37,6 +37,13 @@ const (
 	LeaseFollow    LeaseName = "follow"    // the event feed or the log tail
 )
 
+// Lane is how far a lane has come that follows Auth0 by a cursor.
+type Lane struct {
+	Name  string
+	Moved time.Time // when its cursor last moved
+	Gap   time.Time // what happened before then was missed and is still to be made up for; zero: nothing
+}
+
 // RunResult says how a run ended. A run that met an error is never RunOK.
 type RunResult string
 

@@ -14,13 +14,21 @@ import (
 // Receive puts an authentic delivery into the inbox; once it returns without an
 // error the delivery is not lost. fresh is false for one that was there already.
 func (s *Store) Receive(ctx context.Context, d customer.Delivery) (fresh bool, err error) {
+	err = s.read(ctx, "receive delivery", func(ctx context.Context) (err error) {
+		fresh, err = receive(ctx, s.db, d)
+		return err
+	})
+	return fresh, err
+}
+
+// receive writes one delivery, in a transaction or by itself.
+func receive(ctx context.Context, db sqlx.QueryerContext, d customer.Delivery) (fresh bool, err error) {
 	state, body := "new", []byte(nil)
 	if !d.Understood {
 		state, body = "quarantined", d.Body
 	}
-	err = s.read(ctx, "receive delivery", func(ctx context.Context) error {
-		var notified int
-		return s.db.QueryRowContext(ctx, `
+	var notified int
+	err = db.QueryRowxContext(ctx, `
 			with taken as (
 			  insert into inbox (source, event_id, kind, state, hint_auth_user_id, hint_email, hint_email_key,
 			    hint_customer_id, hint_identities, deleted, actionable, body)
@@ -29,9 +37,8 @@ func (s *Store) Receive(ctx context.Context, d customer.Delivery) (fresh bool, e
 			  returning state)
 			select count(*) > 0, count(pg_notify('`+channel+`', '')::text) filter (where state = 'new')
 			from taken`,
-			d.Source, d.EventID, d.Kind, state, null(d.Hint.AuthUserID), null(d.Hint.Email), null(string(d.Hint.Key)),
-			null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, d.Hint.Verified && !d.Hint.Deleted, body).Scan(&fresh, &notified)
-	})
+		d.Source, d.EventID, d.Kind, state, null(d.Hint.AuthUserID), null(d.Hint.Email), null(string(d.Hint.Key)),
+		null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, d.Hint.Verified && !d.Hint.Deleted, body).Scan(&fresh, &notified)
 	return fresh, err
 }
 

@@ -109,14 +109,15 @@ func (w *Worker) serveFull(ctx context.Context) {
 	}
 }
 
-// owed asks for a full reconcile if one was cut off.
+// owed asks for a full reconcile if one was cut off, or a lane missed something.
 func (w *Worker) owed(ctx context.Context) {
 	job, err := w.store.ExportJob(ctx, resumeOwn)
-	if err != nil {
+	gap, err2 := w.store.Owed(ctx)
+	if err := errors.Join(err, err2); err != nil {
 		w.log.Debug("ask whether a full reconcile is owed", zap.Error(err))
 		return
 	}
-	if job != "" {
+	if gap || job != "" {
 		w.Full()
 	}
 }

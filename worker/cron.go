@@ -91,6 +91,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	background.Go(func() { w.store.Listen(ctx, w.Wake) })
 	background.Go(func() { w.serveWakes(ctx) })
 	background.Go(func() { w.serveFull(ctx) })
+	background.Go(func() { w.serveFollow(ctx) })
 	<-ctx.Done()
 	<-jobs.Stop().Done()
 	background.Wait()

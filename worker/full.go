@@ -57,7 +57,11 @@ func (p *pass) full(ctx context.Context) error {
 	if err := p.compare(ctx); err != nil {
 		return err
 	}
-	if err := p.store.NoteExportJob(ctx, p.fence, ""); err != nil {
+	if p.order.Kind == KindPlan {
+		return nil
+	}
+	err = errors.Join(p.store.NoteExportJob(ctx, p.fence, ""), p.store.SettleGaps(ctx, p.fence, p.now))
+	if err != nil {
 		return fmt.Errorf("note the end: %w", err)
 	}
 	return nil

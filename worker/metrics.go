@@ -15,6 +15,8 @@ type metrics struct {
 	customers   *prometheus.CounterVec
 	deliveries  *prometheus.CounterVec
 	inbox       *prometheus.CounterVec
+	followed    *prometheus.CounterVec
+	following   *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -43,8 +45,16 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "customersync_inbox_rows_total",
 			Help: "Inbox rows by what became of them.",
 		}, []string{"outcome"}),
+		followed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "customersync_followed_total",
+			Help: "What the lanes that follow Auth0 brought.",
+		}, []string{"lane"}),
+		following: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "customersync_following",
+			Help: "1 while this process follows Auth0 by the lane.",
+		}, []string{"lane"}),
 	}
-	r.MustRegister(m.runs, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox)
+	r.MustRegister(m.runs, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox, m.followed, m.following)
 	return m
 }
 

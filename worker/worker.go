@@ -27,6 +27,7 @@ type Store interface {
 	leases
 	runs
 	listing
+	lanes
 }
 
 type records interface {
@@ -52,6 +53,14 @@ type listing interface {
 	Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error)
 	ExportJob(ctx context.Context, within time.Duration) (string, error)
 	NoteExportJob(ctx context.Context, fence int64, job string) error
+}
+
+type lanes interface {
+	Cursor(ctx context.Context, lane string) (string, error)
+	Follow(ctx context.Context, fence int64, lane string, deliveries []customer.Delivery, cursor string) (fresh int, err error)
+	NoteGap(ctx context.Context, fence int64, lane string) error
+	Owed(ctx context.Context) (bool, error)
+	SettleGaps(ctx context.Context, fence int64, began time.Time) error
 }
 
 type inbox interface {
@@ -82,6 +91,7 @@ type Directory interface {
 	ByIdentity(ctx context.Context, userID string) ([]auth0sync.User, error)
 	Search(ctx context.Context, emails []string) ([]auth0sync.User, error)
 	Total(ctx context.Context) (int, error)
+	Feed(ctx context.Context, cursor string) iter.Seq2[auth0sync.FeedItem, error]
 	Pace() float64
 	Export(ctx context.Context, job string, started func(job string) error) iter.Seq2[auth0sync.User, error]
 	Windows(ctx context.Context) iter.Seq2[auth0sync.User, error]
@@ -96,6 +106,7 @@ type Verifier interface {
 // FirstBackoff.
 type Config struct {
 	Schedule  string // when promote runs: a cron expression or @every; see CheckSchedule
+	Follow    string // one of the Follow constants; "" is FollowOff
 	Reconcile string // when the full reconcile runs; "": only when it is asked for
 	// FirstBackoff is how soon a customer is looked up again after the first miss;
 	// 0 means 30 seconds. It doubles with each.
@@ -121,6 +132,7 @@ type Worker struct {
 	metrics   metrics
 	wake      chan struct{}
 	full      chan struct{}
+	follow    string
 	nightly   string
 }
 
@@ -143,5 +155,6 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 		wake:      make(chan struct{}, 1),
 		full:      make(chan struct{}, 1),
 		nightly:   c.Reconcile,
+		follow:    cmp.Or(c.Follow, FollowOff),
 	}, nil
 }

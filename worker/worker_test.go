@@ -55,6 +55,12 @@ func newWorker(t *testing.T, s worker.Store, auth0 string, policy auth0sync.Poli
 // waiting for an export.
 func newWorkerWaiting(t *testing.T, s worker.Store, auth0 string, policy auth0sync.Policy, pass func(time.Duration)) *worker.Worker {
 	t.Helper()
+	return newWorkerOf(t, s, auth0, worker.Config{Policy: policy}, pass)
+}
+
+// newWorkerOf makes a worker; what the configuration leaves out is filled in.
+func newWorkerOf(t *testing.T, s worker.Store, auth0 string, c worker.Config, pass func(time.Duration)) *worker.Worker {
+	t.Helper()
 	metrics := prometheus.NewRegistry()
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		BaseURL: auth0, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 0.5, Metrics: metrics,
@@ -64,9 +70,8 @@ func newWorkerWaiting(t *testing.T, s worker.Store, auth0 string, policy auth0sy
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := worker.New(worker.Config{
-		Schedule: "@every 30s", Policy: policy, Holder: t.Name(), Logger: zap.NewNop(), Metrics: metrics,
-	}, s, directory, verifier)
+	c.Schedule, c.Holder, c.Logger, c.Metrics = "@every 1h", t.Name(), zap.NewNop(), metrics
+	w, err := worker.New(c, s, directory, verifier)
 	if err != nil {
 		t.Fatal(err)
 	}

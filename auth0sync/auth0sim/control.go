@@ -26,6 +26,7 @@ func (t *Tenant) control(mux *http.ServeMux) {
 	mux.HandleFunc("POST /_sim/rotate-keys", handle(func(struct{}) (any, error) { t.RotateKeys(); return done(), nil }))
 	mux.HandleFunc("POST /_sim/fill", handle(t.controlFill))
 	mux.HandleFunc("POST /_sim/clock", handle(t.controlClock))
+	mux.HandleFunc("POST /_sim/feed", handle(t.controlFeed))
 	mux.HandleFunc("PUT /_sim/faults", handle(t.controlFaults))
 	mux.HandleFunc("PUT /_sim/plan", handle(t.controlPlan))
 	mux.HandleFunc("PUT /_sim/action", handle(t.controlAction))
@@ -41,6 +42,23 @@ func (t *Tenant) controlFill(b struct {
 	Users int `json:"users"`
 }) (any, error) {
 	t.Fill(b.Users)
+	return done(), nil
+}
+
+// controlFeed does one thing to the connections of the event feed.
+func (t *Tenant) controlFeed(b struct {
+	Cycle  bool   `json:"cycle"`
+	Expire bool   `json:"expire"`
+	Error  string `json:"error"`
+}) (any, error) {
+	switch {
+	case b.Expire:
+		t.ExpireFeed()
+	case b.Error != "":
+		t.FailFeed(b.Error)
+	default:
+		t.CycleFeed()
+	}
 	return done(), nil
 }
 

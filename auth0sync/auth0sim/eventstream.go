@@ -13,16 +13,19 @@ func (t *Tenant) ConnectEventStream(url, token string) {
 	t.stream = &endpoint{url, token}
 }
 
-// events are what the Event Stream sends about a user; before is its former state,
-// if it had one. Events are at least once and in no order. t.mu is held.
+// events publishes an event about a user, and returns what the Event Stream sends
+// of it; before is the user's former state, if it had one. Deliveries are at least
+// once and in no order. t.mu is held.
 // https://auth0.com/docs/customize/events/events-best-practices
 func (t *Tenant) events(kind string, u User, before *User) []delivery {
+	id := "evt_" + randomHex(11)
+	body := t.eventBody(id, kind, u, before)
+	t.publish(kind, body)
 	if t.stream == nil || t.faults.DropEvents {
 		return nil
 	}
-	id := "evt_" + randomHex(11)
 	d := delivery{
-		to: *t.stream, sign: bearer, id: id, body: t.eventBody(id, kind, u, before),
+		to: *t.stream, sign: bearer, id: id, body: body,
 		attempts: []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second}, within: 10 * time.Second,
 		final: func(status int) bool { return status >= 200 && status < 300 || status >= 400 && status < 500 },
 	}

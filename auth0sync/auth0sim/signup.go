@@ -21,7 +21,7 @@ type SignUp struct {
 	UserID         string // the whole id; default is made
 	AppMetadata    map[string]any
 	CreatedAt      time.Time // default now
-	DropDeliveries bool      // the Action call and the events of this sign-up get lost
+	DropDeliveries bool      // the Action call and the pushed events of this sign-up get lost
 }
 
 // SignUp makes a user, and fires the triggers that a sign-up through this
@@ -40,8 +40,9 @@ func (t *Tenant) create(s SignUp, complete func(*User)) (User, error) {
 		complete(&u)
 		t.put(u, false)
 		t.logSignUp(u)
+		pushed := t.events("user.created", u, nil)
 		if !s.DropDeliveries {
-			out = append(t.actionCalls(u), t.events("user.created", u, nil)...)
+			out = append(t.actionCalls(u), pushed...)
 		}
 	}
 	t.mu.Unlock()

@@ -19,16 +19,19 @@ import (
 
 // Options of a tenant. The zero value is a polite tenant without rate limits.
 type Options struct {
-	Domain       string        // shown in events; default customersync-sim
-	Audience     string        // API identifier in minted tokens; default https://api.customersync.test
-	ClientID     string        // of the machine application at /oauth/token; default sim-client
-	ClientSecret string        // default sim-secret
-	Scopes       []string      // granted to that application; default DefaultScopes
-	Plan         Plan          // rate limits
-	SearchLag    time.Duration // until search sees a change
-	MaxURL       int           // longest request target before 414; default 8192 bytes
-	MaxTerms     int           // terms a search may have before it fails with 503 as too slow; 0: any number
-	ExportTakes  time.Duration // from an export job's making to its file; default 2 s
+	Domain          string        // shown in events; default customersync-sim
+	Audience        string        // API identifier in minted tokens; default https://api.customersync.test
+	ClientID        string        // of the machine application at /oauth/token; default sim-client
+	ClientSecret    string        // default sim-secret
+	Scopes          []string      // granted to that application; default DefaultScopes
+	Plan            Plan          // rate limits
+	SearchLag       time.Duration // until search sees a change
+	MaxURL          int           // longest request target before 414; default 8192 bytes
+	MaxTerms        int           // terms a search may have before it fails with 503 as too slow; 0: any number
+	NoEvents        bool          // the plan has no event feed
+	FeedConnections int           // most at once; default 1, as on the free plan
+	FeedRetention   time.Duration // for how long the feed has its events; default 24 h
+	ExportTakes     time.Duration // from an export job's making to its file; default 2 s
 	// Rude makes the tenant as unpleasant as real ones can be: every 11th
 	// Management API call fails with 429, 500 or 503 in turn, every 17th is slow,
 	// deliveries come twice and out of order, users of enterprise connections have
@@ -44,7 +47,7 @@ type Options struct {
 
 // DefaultScopes are what the simulated application is granted.
 func DefaultScopes() []string {
-	return []string{"read:users", "create:users", "update:users", "delete:users", "read:connections", "read:logs"}
+	return []string{"read:users", "create:users", "update:users", "delete:users", "read:connections", "read:logs", "read:events"}
 }
 
 // Tenant is a simulated Auth0 tenant. It is an http.Handler.
@@ -68,6 +71,7 @@ type Tenant struct {
 	action     *endpoint
 	postLogin  bool
 	stream     *endpoint
+	feed       feed
 	logs       []logEntry
 	jobs       map[string]*job
 	held       *hold // of an event that waits for the next to overtake it
@@ -92,6 +96,7 @@ func New(o Options) *Tenant {
 		grants:    map[string]grant{},
 		buckets:   map[string]*bucket{},
 		jobs:      map[string]*job{},
+		feed:      feed{changed: make(chan struct{})},
 		dice:      newDice(),
 	}
 	t.idle = sync.NewCond(&t.mu)
@@ -110,6 +115,8 @@ func (o Options) withDefaults() Options {
 	o.ClientID = cmp.Or(o.ClientID, "sim-client")
 	o.ClientSecret = cmp.Or(o.ClientSecret, "sim-secret")
 	o.MaxURL = cmp.Or(o.MaxURL, 8192)
+	o.FeedConnections = cmp.Or(o.FeedConnections, 1)
+	o.FeedRetention = cmp.Or(o.FeedRetention, 24*time.Hour)
 	o.ExportTakes = cmp.Or(o.ExportTakes, 2*time.Second)
 	if o.Scopes == nil {
 		o.Scopes = DefaultScopes()

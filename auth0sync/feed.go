@@ -1,0 +1,135 @@
+package auth0sync
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tmaxmax/go-sse"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// ErrCursor says that Auth0 cannot go on from a cursor: what came after it may be
+// lost.
+var ErrCursor = errors.New("Auth0 does not know this cursor any more")
+
+// FeedItem is a message of the event feed.
+type FeedItem struct {
+	Cursor   string             // to go on behind it; "" if the connection has just been made
+	Delivery *customer.Delivery // what happened; nil for a heartbeat
+}
+
+const (
+	// feedQuiet is how long the feed may be silent, heartbeats included.
+	feedQuiet = 90 * time.Second
+	// longestEvent is the most bytes an event may have.
+	longestEvent = 1 << 20
+)
+
+// Feed follows Auth0's event feed from behind a cursor, or with "" from now on.
+// It first yields an item without a cursor, once the connection stands. Auth0 ends
+// connections every few minutes, which is the end without an error. Errors:
+// ErrCursor, ErrForbidden (the plan has no feed, or the scope read:events is
+// missing), and all others of this package, after which another try may do.
+// https://auth0.com/docs/customize/events/consume-events-with-events-api
+func (d *Directory) Feed(ctx context.Context, cursor string) iter.Seq2[FeedItem, error] {
+	return func(yield func(FeedItem, error) bool) {
+		body, err := d.subscribe(ctx, cursor)
+		if err != nil {
+			yield(FeedItem{}, fmt.Errorf("event feed: %w", err))
+			return
+		}
+		defer func() { _ = body.Close() }() // it may go on for ever
+		if !yield(FeedItem{}, nil) {
+			return
+		}
+		for event, err := range sse.Read(body, &sse.ReadConfig{MaxEventSize: longestEvent}) {
+			item, err := feedItem(event, err)
+			if errors.Is(err, errNothing) {
+				continue
+			}
+			if err != nil {
+				err = fmt.Errorf("event feed: %w", err)
+			}
+			if !yield(item, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func (d *Directory) subscribe(ctx context.Context, cursor string) (io.ReadCloser, error) {
+	query := url.Values{"event_type": {"user.created", "user.updated", "user.deleted"}}
+	if cursor != "" {
+		query.Set("from", cursor)
+	}
+	res, err := d.send(context.WithValue(ctx, quietKey{}, feedQuiet), http.MethodGet, []string{"events"}, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res.Body, nil
+	}
+	defer func() { _ = res.Body.Close() }() // what matters has been read
+	return nil, feedRefusal(res)
+}
+
+// feedRefusal says why there is no feed.
+func feedRefusal(res *http.Response) error {
+	var answer struct {
+		Message string `json:"message"`
+		Code    string `json:"errorCode"`
+	}
+	_ = json.NewDecoder(res.Body).Decode(&answer) // without it the status must do
+	switch {
+	case res.StatusCode == http.StatusGone, answer.Code == "cursor_expired", answer.Code == "invalid_cursor":
+		return ErrCursor
+	case res.StatusCode == http.StatusForbidden && strings.Contains(strings.ToLower(answer.Message), "maximum concurrent"):
+		return fmt.Errorf("%w: as many connections as the plan allows are in use", ErrRateLimited)
+	case res.StatusCode == http.StatusNotFound:
+		return fmt.Errorf("%w: the tenant has no event feed", ErrForbidden)
+	}
+	return statusError(res.StatusCode)
+}
+
+// errNothing is a message that says nothing.
+var errNothing = errors.New("nothing said")
+
+func feedItem(event sse.Event, err error) (FeedItem, error) {
+	if err != nil {
+		return FeedItem{}, fmt.Errorf("%w: broken off: %w", ErrUnavailable, err)
+	}
+	var message struct {
+		Offset string          `json:"offset"`
+		Event  json.RawMessage `json:"event"`
+		Code   string          `json:"code"`
+	}
+	_ = json.Unmarshal([]byte(event.Data), &message) // what it lacks is seen below
+	item := FeedItem{Cursor: event.LastEventID}
+	if item.Cursor == "" {
+		item.Cursor = message.Offset
+	}
+	switch {
+	case event.Type == "error" && (message.Code == "cursor_expired" || message.Code == "invalid_cursor"):
+		return FeedItem{}, ErrCursor
+	case event.Type == "error":
+		return FeedItem{}, fmt.Errorf("%w: the feed says %q", ErrUnavailable, message.Code)
+	case item.Cursor == "":
+		return FeedItem{}, errNothing
+	case event.Type == "offset-only":
+		return item, nil
+	}
+	delivery := readEvent(message.Event)
+	item.Delivery = &delivery
+	return item, nil
+}
+
+type quietKey struct{}

@@ -1,0 +1,191 @@
+package worker_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
+	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/worker"
+)
+
+// daemon runs the worker until stop is called, which waits for its end.
+func (w world) daemon(t *testing.T, follow string) (stop func()) {
+	t.Helper()
+	d := newWorkerOf(t, w.store, w.tenant.Issuer(), worker.Config{Follow: follow}, w.tenant.Advance)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	stop = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		ended <- nil // whoever stops it again
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+// eventually polls, since nothing tells a test that the daemon has done its work.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(60 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (w world) isActive(t *testing.T, id customer.ID) func() bool {
+	t.Helper()
+	return func() bool { return w.get(t, id).Lifecycle == customer.Active }
+}
+
+// following waits until the feed is connected: what happens then is not missed.
+func (w world) following(t *testing.T) {
+	t.Helper()
+	eventually(t, "a connection of the feed", func() bool { return w.tenant.FeedConnections() == 1 })
+}
+
+// Nobody calls our webhook: there is none.
+func TestTheFeedTellsOfSignUpsWithoutAWebhook(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	w.daemon(t, worker.FollowEvents)
+	w.following(t)
+	before := w.enroll(t, "before@example.com")
+	w.signUp(t, auth0sim.SignUp{Email: "before@example.com", EmailVerified: yes()})
+	w.signUp(t, auth0sim.SignUp{Email: "after@example.com", Connection: auth0sim.Google})
+	eventually(t, "the customer made before", w.isActive(t, before))
+	after := w.enroll(t, "after@example.com")
+	eventually(t, "the customer made after", w.isActive(t, after))
+	u := w.signUp(t, auth0sim.SignUp{Email: "late@example.com"})
+	late := w.enroll(t, "late@example.com")
+	must(t, w.tenant.Verify(u.ID))
+	eventually(t, "the customer who verified late", w.isActive(t, late))
+	must(t, w.tenant.Delete(u.ID))
+	eventually(t, "the deletion", func() bool { return !w.explain(t, late).GoneAt.IsZero() })
+}
+
+// What happens while nobody follows, or a connection is cycled, is told later,
+// once.
+func TestTheFeedGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Rude(auth0sim.Options{}), auth0sync.Policy{})
+	stop := w.daemon(t, worker.FollowEvents)
+	w.following(t)
+	first := w.enroll(t, "first@example.com")
+	w.signUp(t, auth0sim.SignUp{Email: "first@example.com", EmailVerified: yes()})
+	eventually(t, "the first", w.isActive(t, first))
+	stop()
+	var ids []customer.ID
+	for i := range 5 {
+		ids = append(ids, w.enroll(t, fmt.Sprintf("c%d@example.com", i)))
+		w.signUp(t, auth0sim.SignUp{Email: fmt.Sprintf("c%d@example.com", i), EmailVerified: yes()})
+	}
+	w.daemon(t, worker.FollowEvents)
+	for range 3 {
+		w.following(t)
+		w.tenant.CycleFeed()
+		i := len(ids)
+		ids = append(ids, w.enroll(t, fmt.Sprintf("c%d@example.com", i)))
+		w.signUp(t, auth0sim.SignUp{Email: fmt.Sprintf("c%d@example.com", i), EmailVerified: yes()})
+	}
+	for _, id := range ids {
+		eventually(t, "each sign-up", w.isActive(t, id))
+	}
+	for _, id := range append(ids, first) {
+		if h := w.explain(t, id).History; len(h) != 2 {
+			t.Errorf("%+v", h)
+		}
+	}
+}
+
+// Nobody was told of these sign-ups: the gap is made up for by a full reconcile.
+func TestAnExpiredCursorIsMadeUpForByAFullReconcile(t *testing.T) {
+	t.Parallel()
+	for name, expire := range map[string]func(*auth0sim.Tenant){
+		"while connected": func(t *auth0sim.Tenant) { t.ExpireFeed() },
+		"told by message": func(t *auth0sim.Tenant) { t.ExpireFeed(); t.FailFeed("cursor_expired") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+			stop := w.daemon(t, worker.FollowEvents)
+			w.following(t)
+			first := w.enroll(t, "first@example.com")
+			w.signUp(t, auth0sim.SignUp{Email: "first@example.com", EmailVerified: yes()})
+			eventually(t, "the first", w.isActive(t, first))
+			stop()
+			missed := w.enroll(t, "missed@example.com")
+			for range 4 { // it is not looked up again for a while
+				w.look(t, "missed@example.com")
+			}
+			w.signUp(t, auth0sim.SignUp{Email: "missed@example.com", EmailVerified: yes()})
+			expire(w.tenant)
+			w.tenant.Advance(2 * time.Minute)
+			w.daemon(t, worker.FollowEvents)
+			eventually(t, "the missed sign-up", w.isActive(t, missed))
+			eventually(t, "the gap to be settled", func() bool {
+				owed, err := w.store.Owed(t.Context())
+				must(t, err)
+				return !owed
+			})
+			w.following(t)
+			next := w.enroll(t, "next@example.com")
+			w.signUp(t, auth0sim.SignUp{Email: "next@example.com", EmailVerified: yes()})
+			eventually(t, "the next sign-up", w.isActive(t, next))
+		})
+	}
+}
+
+func TestTroubleWithTheFeedIsOvercome(t *testing.T) {
+	t.Parallel()
+	for name, trouble := range map[string]func(world){
+		"an error message": func(w world) { w.tenant.FailFeed("processing_error") },
+		"errors for a while": func(w world) {
+			w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/events", Status: 500, Times: 4}}})
+			w.tenant.CycleFeed()
+		},
+		"rubbish": func(w world) {
+			w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/events", Body: "<html>", Times: 1}}})
+			w.tenant.CycleFeed()
+		},
+		"a token that is refused": func(w world) { w.tenant.RevokeGrants(); w.tenant.CycleFeed() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+			w.daemon(t, worker.FollowEvents)
+			w.following(t)
+			first := w.enroll(t, "first@example.com")
+			w.signUp(t, auth0sim.SignUp{Email: "first@example.com", EmailVerified: yes()})
+			eventually(t, "the first", w.isActive(t, first))
+			trouble(w)
+			id := w.enroll(t, "ada@example.com")
+			w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+			eventually(t, "the sign-up", w.isActive(t, id))
+		})
+	}
+}
+
+// Of several replicas one follows; another takes over.
+func TestOneReplicaFollows(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{FeedConnections: 10}, auth0sync.Policy{})
+	stop := w.daemon(t, worker.FollowEvents)
+	w.following(t)
+	w.daemon(t, worker.FollowEvents)
+	id := w.enroll(t, "ada@example.com")
+	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+	eventually(t, "the sign-up", w.isActive(t, id))
+	if n := w.tenant.FeedConnections(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	stop()
+	w.following(t)
+}
