@@ -69,7 +69,7 @@ func (s *service) serve() {
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		BaseURL: s.issuer.URL, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 1, Metrics: metrics,
 	})
-	verifier, err := auth0sync.NewVerifier([]string{actionSecret}, []string{streamToken}, time.Now)
+	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: []string{actionSecret}, EventStreams: []string{streamToken}}, time.Now)
 	must(t, err)
 	w, err := worker.New(worker.Config{Schedule: "@every 30s", Holder: "test", Logger: zap.NewNop(), Metrics: metrics}, st, directory, verifier)
 	must(t, err)

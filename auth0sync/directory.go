@@ -29,6 +29,7 @@ var (
 	ErrNoExport     = errors.New("Auth0 gives no export")
 	ErrUnavailable  = errors.New("Auth0 gives no usable answer")
 	errTooBroad     = errors.New("more than one search can tell")
+	errBadRequest   = errors.New("Auth0 does not accept the question")
 )
 
 // DirectoryConfig says which tenant to ask and as whom.
@@ -337,6 +338,8 @@ func statusError(status int) error {
 		return fmt.Errorf("%w: token refused (AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET)", ErrUnauthorized)
 	case status == http.StatusForbidden:
 		return fmt.Errorf("%w (the application needs read:users at least)", ErrForbidden)
+	case status == http.StatusBadRequest:
+		return fmt.Errorf("%w: %w", ErrUnavailable, errBadRequest)
 	case status == http.StatusTooManyRequests:
 		return ErrRateLimited
 	case status == http.StatusRequestURITooLong, status == http.StatusServiceUnavailable:

@@ -40,6 +40,17 @@ func (u User) emailKey() customer.EmailKey {
 	return email.Key
 }
 
+// Hint is what the user amounts to as a delivery.
+func (u User) Hint() *customer.Hint {
+	h := &customer.Hint{AuthUserID: u.ID, Email: u.Email, Key: u.emailKey(), Verified: u.EmailVerified, CustomerID: u.CustomerID}
+	for _, i := range u.Identities {
+		if id := i.userID(); id != u.ID {
+			h.Identities = append(h.Identities, id)
+		}
+	}
+	return h
+}
+
 // Sightings are the user, first, and its linked identities as a listing keeps them.
 func (u User) Sightings() []customer.Sighting {
 	key := u.emailKey()

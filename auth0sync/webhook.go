@@ -20,13 +20,16 @@ import (
 // Sources of deliveries.
 const (
 	SourceAction      = "action"       // our Actions in deploy/auth0
-	SourceEventStream = "event_stream" // Auth0 Event Streams
+	SourceEventStream = "event_stream" // Auth0 Event Streams, pushed or read from the feed
+	SourceLogStream   = "log_stream"   // Auth0 log streams
+	SourceLogTail     = "log_tail"     // the tenant's log, read by us
 )
 
 // Verifier tells authentic deliveries from forged ones.
 type Verifier struct {
 	secrets [][]byte   // of Standard Webhooks signatures
 	tokens  [][32]byte // SHA-256 of the bearer tokens
+	logs    [][32]byte // SHA-256 of the log streams' tokens
 	now     func() time.Time
 }
 
@@ -38,12 +41,18 @@ const (
 	tolerance = 5 * time.Minute
 )
 
-// NewVerifier takes the secrets that Actions sign with ("whsec_" and base64) and
-// the bearer tokens of Event Streams. All of a list are valid at once, so that
-// one can be replaced by another. Without any, that kind of delivery is forged.
-func NewVerifier(actionSecrets, streamTokens []string, now func() time.Time) (*Verifier, error) {
+// Secrets are what deliveries are verified by. All of a list are valid at once, so
+// that one can be replaced by another. Without any, that kind of delivery is forged.
+type Secrets struct {
+	Actions      []string // "whsec_" and base64: what our Actions sign with
+	EventStreams []string // bearer tokens
+	LogStreams   []string // bearer tokens
+}
+
+// NewVerifier checks the secrets.
+func NewVerifier(s Secrets, now func() time.Time) (*Verifier, error) {
 	v := &Verifier{now: now}
-	for i, s := range actionSecrets {
+	for i, s := range s.Actions {
 		text, marked := strings.CutPrefix(s, secretMark)
 		secret, err := base64.StdEncoding.DecodeString(text)
 		if !marked || err != nil || len(secret) < leastSecret {
@@ -51,29 +60,44 @@ func NewVerifier(actionSecrets, streamTokens []string, now func() time.Time) (*V
 		}
 		v.secrets = append(v.secrets, secret)
 	}
-	for i, token := range streamTokens {
+	var err error
+	if v.tokens, err = hashes(s.EventStreams); err != nil {
+		return nil, err
+	}
+	v.logs, err = hashes(s.LogStreams)
+	return v, err
+}
+
+func hashes(tokens []string) ([][32]byte, error) {
+	var all [][32]byte
+	for i, token := range tokens {
 		if len(token) < leastToken {
 			return nil, fmt.Errorf("token %d: expected at least %d characters", i+1, leastToken)
 		}
-		v.tokens = append(v.tokens, sha256.Sum256([]byte(token)))
+		all = append(all, sha256.Sum256([]byte(token)))
 	}
-	return v, nil
+	return all, nil
 }
 
-// Verify returns what an authentic delivery says. One that is authentic but not
+// Verify returns what an authentic delivery says: one thing, but for log streams,
+// which send many at once, or none that matters. What is authentic but not
 // understood comes back with Understood false. All errors are customer.ErrForged.
-func (v *Verifier) Verify(h http.Header, body []byte) (customer.Delivery, error) {
+func (v *Verifier) Verify(h http.Header, body []byte) ([]customer.Delivery, error) {
 	if h.Get("Webhook-Signature") != "" {
 		id, err := v.verifySignature(h, body)
 		if err != nil {
-			return customer.Delivery{}, err
+			return nil, err
 		}
-		return readAction(id, body), nil
+		return []customer.Delivery{readAction(id, body)}, nil
 	}
-	if err := v.verifyToken(h); err != nil {
-		return customer.Delivery{}, err
+	source, err := v.verifyToken(h)
+	switch {
+	case err != nil:
+		return nil, err
+	case source == SourceLogStream:
+		return readLogStream(body), nil
 	}
-	return readEvent(body), nil
+	return []customer.Delivery{readEvent(body)}, nil
 }
 
 func forged(why string) error { return fmt.Errorf("%w: %s", customer.ErrForged, why) }
@@ -114,19 +138,28 @@ func (v *Verifier) signed(id, stamp string, body, given []byte) bool {
 	return false
 }
 
-func (v *Verifier) verifyToken(h http.Header) error {
+// verifyToken says which kind of stream a bearer token is of.
+func (v *Verifier) verifyToken(h http.Header) (source string, err error) {
 	scheme, token, _ := strings.Cut(h.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") || token == "" {
-		return forged("neither a signature nor a bearer token")
+		return "", forged("neither a signature nor a bearer token")
 	}
+	switch {
+	case isOneOf(token, v.tokens):
+		return SourceEventStream, nil
+	case isOneOf(token, v.logs):
+		return SourceLogStream, nil
+	}
+	return "", forged("bearer token is not one of ours")
+}
+
+// isOneOf takes the same time whether it is or not.
+func isOneOf(token string, hashes [][32]byte) bool {
 	hash, valid := sha256.Sum256([]byte(token)), 0
-	for _, known := range v.tokens {
+	for _, known := range hashes {
 		valid |= subtle.ConstantTimeCompare(hash[:], known[:])
 	}
-	if valid == 0 {
-		return forged("bearer token is not one of ours")
-	}
-	return nil
+	return valid == 1
 }
 
 const longestID = 255 // bytes of an event id, and of a user id here
@@ -162,7 +195,7 @@ func readEvent(body []byte) customer.Delivery {
 	}
 	err := decode(body, &event)
 	if err != nil || !isEventID(event.ID) {
-		return quarantined(SourceEventStream, fmt.Sprintf("sha256:%x", sha256.Sum256(body)), body)
+		return quarantined(SourceEventStream, digest(body), body)
 	}
 	hint, ok := event.Data.Object.hint()
 	switch {
@@ -183,6 +216,9 @@ func decode(body []byte, into any) error {
 	}
 	return json.Unmarshal(body, into)
 }
+
+// digest stands in for the id of a delivery that has none.
+func digest(body []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(body)) }
 
 func quarantined(source, id string, body []byte) customer.Delivery {
 	return customer.Delivery{Source: source, EventID: id, Body: body}

@@ -23,6 +23,7 @@ const (
 	newSecret = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 	oldToken  = "the-old-token-of-the-stream"
 	newToken  = "the-new-token-of-the-stream"
+	logToken  = "the-token-of-the-log-stream"
 	action    = `{"type":"post-user-registration","tenant":"acme","connection":{"name":"db"},"user":{"user_id":"auth0|1","email":"Ada@example.com","email_verified":true,"app_metadata":{"customer_id":"0198c0de-0000-7000-8000-00000000000a"}}}`
 )
 
@@ -30,11 +31,22 @@ func now() time.Time { return time.Unix(1_800_000_000, 0) }
 
 func verifier(t testing.TB) *auth0sync.Verifier {
 	t.Helper()
-	v, err := auth0sync.NewVerifier([]string{oldSecret, newSecret}, []string{oldToken, newToken}, now)
+	v, err := auth0sync.NewVerifier(auth0sync.Secrets{
+		Actions: []string{oldSecret, newSecret}, EventStreams: []string{oldToken, newToken}, LogStreams: []string{logToken},
+	}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
+}
+
+// verifyOne verifies what can only say one thing.
+func verifyOne(v *auth0sync.Verifier, h http.Header, body []byte) (customer.Delivery, error) {
+	got, err := v.Verify(h, body)
+	if err != nil || len(got) != 1 {
+		return customer.Delivery{}, err
+	}
+	return got[0], nil
 }
 
 // signed has the headers that the reference implementation signs with.
@@ -56,7 +68,7 @@ func signed(t testing.TB, secret, id string, at time.Time, body string) http.Hea
 func TestBothSecretsSign(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{oldSecret, newSecret} {
-		got, err := verifier(t).Verify(signed(t, secret, "act_1", now(), action), []byte(action))
+		got, err := verifyOne(verifier(t), signed(t, secret, "act_1", now(), action), []byte(action))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +116,7 @@ func TestDeliveriesThatAreNotAuthentic(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := verifier(t).Verify(test.header, []byte(test.body))
+			got, err := verifyOne(verifier(t), test.header, []byte(test.body))
 			if !errors.Is(err, customer.ErrForged) {
 				t.Fatalf("%+v, %v", got, err)
 			}
@@ -139,7 +151,7 @@ func TestNoBitOfASignedDeliveryMayChange(t *testing.T) {
 
 func TestWithoutSecretsNothingIsAuthentic(t *testing.T) {
 	t.Parallel()
-	v, err := auth0sync.NewVerifier(nil, nil, now)
+	v, err := auth0sync.NewVerifier(auth0sync.Secrets{}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,11 +165,11 @@ func TestWithoutSecretsNothingIsAuthentic(t *testing.T) {
 func TestSecretsThatAreTooWeak(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{"", "whsec_", "whsec_AAAA", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=", "whsec_!!!"} {
-		if _, err := auth0sync.NewVerifier([]string{oldSecret, secret}, nil, now); err == nil || !strings.Contains(err.Error(), "secret 2") {
+		if _, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: []string{oldSecret, secret}}, now); err == nil || !strings.Contains(err.Error(), "secret 2") {
 			t.Errorf("%q: %v", secret, err)
 		}
 	}
-	if _, err := auth0sync.NewVerifier(nil, []string{"short"}, now); err == nil || strings.Contains(err.Error(), "short") {
+	if _, err := auth0sync.NewVerifier(auth0sync.Secrets{EventStreams: []string{"short"}}, now); err == nil || strings.Contains(err.Error(), "short") {
 		t.Errorf("token: %v", err)
 	}
 }
@@ -176,7 +188,7 @@ func TestTheUsersThatWereLinkedIntoAnEventsUser(t *testing.T) {
 		`[{"provider":"x","user_id":"` + strings.Repeat("y", 300) + `"}]`:                                                 nil,
 		`"rubbish"`: nil,
 	} {
-		got, err := verifier(t).Verify(http.Header{"Authorization": {"Bearer " + newToken}},
+		got, err := verifyOne(verifier(t), http.Header{"Authorization": {"Bearer " + newToken}},
 			[]byte(event("user.updated", `{"user_id":"auth0|1","identities":`+identities+`}`)))
 		if err != nil || !got.Understood || !cmp.Equal(got.Hint.Identities, want) {
 			t.Errorf("%s: %q, %v", identities, got.Hint.Identities, err)
@@ -216,7 +228,7 @@ func TestWhatEventsSay(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := verifier(t).Verify(http.Header{"Authorization": {"Bearer " + newToken}}, []byte(test.body))
+			got, err := verifyOne(verifier(t), http.Header{"Authorization": {"Bearer " + newToken}}, []byte(test.body))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -241,7 +253,7 @@ func FuzzVerify(f *testing.F) {
 		if _, err := v.Verify(forged, []byte(body)); !errors.Is(err, customer.ErrForged) {
 			t.Fatalf("forged: %v", err)
 		}
-		got, err := v.Verify(http.Header{"Authorization": {"Bearer " + newToken}}, []byte(body))
+		got, err := verifyOne(v, http.Header{"Authorization": {"Bearer " + newToken}}, []byte(body))
 		if err != nil || got.EventID == "" || len(got.EventID) > 255 || got.Understood && got.Hint.AuthUserID == "" {
 			t.Fatalf("authentic: %+v, %v", got, err)
 		}

@@ -175,6 +175,13 @@ type Hint struct {
 	CustomerID ID       // from app_metadata.customer_id, "" if none
 	Identities []string // the user's secondary identities, as the user ids they had
 	Deleted    bool     // the delivery reports a deletion
+	Partial    bool     // only the user's id is to be relied on: Auth0 is to be asked who that is
+}
+
+// Partial is a delivery that Auth0 is to be asked about.
+type Partial struct {
+	ID         int64 // in the inbox
+	AuthUserID string
 }
 
 // Delivery is an authentic delivery for the inbox.

@@ -51,7 +51,8 @@ func (s *Store) Idle(ctx context.Context) (idle bool, err error) {
 
 const probe = `
 	select not exists (select from customers where next_check_at <= now())
-	  and not exists (select from inbox where state = 'new')`
+	  and not exists (select from inbox where state = 'new')
+	  and not exists (select from inbox where state = 'ask')`
 
 // Due returns up to limit customers that were due at before, longest due first,
 // beginning behind after (nil: at the start); hinted leaves out those whom no

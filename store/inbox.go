@@ -11,12 +11,25 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// Receive puts an authentic delivery into the inbox; once it returns without an
-// error the delivery is not lost. fresh is false for one that was there already.
-func (s *Store) Receive(ctx context.Context, d customer.Delivery) (fresh bool, err error) {
-	err = s.read(ctx, "receive delivery", func(ctx context.Context) (err error) {
-		fresh, err = receive(ctx, s.db, d)
-		return err
+// Receive puts authentic deliveries into the inbox, all or none; once it returns
+// without an error they are not lost. fresh is false for those that were there
+// already.
+func (s *Store) Receive(ctx context.Context, deliveries ...customer.Delivery) (fresh []bool, err error) {
+	fresh = make([]bool, len(deliveries))
+	if len(deliveries) == 1 { // no transaction: most come alone, and it would be three round trips more
+		err = s.read(ctx, "receive delivery", func(ctx context.Context) (err error) {
+			fresh[0], err = receive(ctx, s.db, deliveries[0])
+			return err
+		})
+		return fresh, err
+	}
+	err = s.inTx(ctx, "receive deliveries", func(tx *sqlx.Tx) (err error) {
+		for i, d := range deliveries {
+			if fresh[i], err = receive(ctx, tx, d); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return fresh, err
 }
@@ -31,14 +44,15 @@ func receive(ctx context.Context, db sqlx.QueryerContext, d customer.Delivery) (
 	err = db.QueryRowxContext(ctx, `
 			with taken as (
 			  insert into inbox (source, event_id, kind, state, hint_auth_user_id, hint_email, hint_email_key,
-			    hint_customer_id, hint_identities, deleted, actionable, body)
-			  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+			    hint_customer_id, hint_identities, deleted, actionable, body, partial)
+			  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 			  on conflict on constraint inbox_once do nothing
 			  returning state)
 			select count(*) > 0, count(pg_notify('`+channel+`', '')::text) filter (where state = 'new')
 			from taken`,
 		d.Source, d.EventID, d.Kind, state, null(d.Hint.AuthUserID), null(d.Hint.Email), null(string(d.Hint.Key)),
-		null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, d.Hint.Verified && !d.Hint.Deleted, body).Scan(&fresh, &notified)
+		null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, d.Hint.Verified && !d.Hint.Deleted, body,
+		d.Hint.Partial).Scan(&fresh, &notified)
 	return fresh, err
 }
 
@@ -52,10 +66,13 @@ type inboxRow struct {
 	Identities pq.StringArray `db:"hint_identities"`
 	Deleted    bool           `db:"deleted"`
 	Actionable bool           `db:"actionable"`
+	Partial    bool           `db:"partial"`
+	Source     string         `db:"source"`
+	Kind       string         `db:"kind"`
 }
 
 const inboxColumns = `id, hint_auth_user_id, hint_email, hint_email_key, hint_customer_id,
-  hint_identities, deleted, actionable`
+  hint_identities, deleted, actionable, partial, source, kind`
 
 // absorbLock orders the taking-in of deliveries and the making of customers: one
 // of the two sees the other. Create takes it shared, Absorb for itself.
@@ -93,43 +110,103 @@ func (s *Store) Absorb(ctx context.Context, fence int64, limit int) (customer.Ab
 }
 
 func absorb(ctx context.Context, tx *sqlx.Tx, rows []inboxRow, a *customer.Absorbed) error {
-	var done, kept []int64
-	for _, r := range rows {
-		found, due, err := act(ctx, tx, r)
+	ids, states := make([]int64, len(rows)), make([]string, len(rows))
+	for i, r := range rows {
+		state, due, err := act(ctx, tx, r)
 		if err != nil {
 			return err
 		}
 		if due {
 			a.Matched++
 		}
-		if found {
-			done = append(done, r.ID)
-		} else {
-			kept = append(kept, r.ID)
+		if state == "kept" {
+			a.Kept++
 		}
+		ids[i], states[i] = r.ID, state
 	}
-	a.Kept = len(kept)
 	_, err := tx.ExecContext(ctx, `
-		update inbox
-		set state = case when id = any($2::bigint[]) then 'kept' else 'done' end
-		where id = any($1::bigint[]) or id = any($2::bigint[])`, pq.Array(done), pq.Array(kept))
+		update inbox i
+		set state = r.state
+		from unnest($1::bigint[], $2::text[]) as r(id, state)
+		where i.id = r.id`, pq.Array(ids), pq.Array(states))
 	return err
 }
 
-// act does what a delivery asks for. found is false if it waits for a customer
-// to be; due says whether it made one due.
-func act(ctx context.Context, tx *sqlx.Tx, r inboxRow) (found, due bool, err error) {
+// act does what a delivery asks for, and says what becomes of it and whether it
+// made a customer due. A login of somebody we do not know is not kept: they come
+// by the thousand, and whoever becomes a customer is looked up anyway.
+func act(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, due bool, err error) {
 	var doubted int64
 	if r.Deleted || len(r.Identities) > 0 {
 		if doubted, err = doubt(ctx, tx, r); err != nil {
-			return false, false, err
+			return "", false, err
 		}
 	}
-	if !r.Actionable {
-		return true, doubted > 0, nil
+	switch {
+	case !r.Actionable:
+		return "done", doubted > 0, nil
+	case r.Partial:
+		state, err = askOrDone(ctx, tx, r)
+		return state, false, err
 	}
-	found, due, err = point(ctx, tx, r)
-	return found || doubted > 0, due || doubted > 0, err
+	found, due, err := point(ctx, tx, r)
+	if due = due || doubted > 0; found || due || r.Kind == "s" {
+		return "done", due, err
+	}
+	return "kept", false, err
+}
+
+// askOrDone settles a delivery that names a user alone: of one who is on a
+// customer only an account linking is news.
+func askOrDone(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, err error) {
+	err = tx.GetContext(ctx, &state, `
+		select case
+		  when $2 <> 'sapi/identities' and exists (
+		    select from customers where auth_user_id = $1 and lifecycle <> 'inactive') then 'done'
+		  else 'ask'
+		end`, r.User, r.Kind)
+	return state, err
+}
+
+// Partial returns up to limit deliveries that Auth0 is to be asked about.
+func (s *Store) Partial(ctx context.Context, limit int) ([]customer.Partial, error) {
+	var rows []struct {
+		ID   int64  `db:"id"`
+		User string `db:"hint_auth_user_id"`
+	}
+	err := s.read(ctx, "read partial deliveries", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &rows, `
+			select id, hint_auth_user_id
+			from inbox
+			where state = 'ask'
+			order by id
+			limit $1`, limit)
+	})
+	all := make([]customer.Partial, len(rows))
+	for i, r := range rows {
+		all[i] = customer.Partial{ID: r.ID, AuthUserID: r.User}
+	}
+	return all, err
+}
+
+// Complete adds what Auth0 says of its user to a partial delivery, which is then
+// like any other; nil says that there is no such user.
+func (s *Store) Complete(ctx context.Context, fence int64, p customer.Partial, h *customer.Hint) error {
+	if h == nil {
+		h = &customer.Hint{}
+	}
+	return s.inTx(ctx, "complete delivery", func(tx *sqlx.Tx) error {
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `
+			update inbox
+			set state = 'new', partial = false, hint_email = $2, hint_email_key = $3, hint_customer_id = $4,
+			  hint_identities = $5, actionable = $6
+			where id = $1 and state = 'ask'`,
+			p.ID, null(h.Email), null(string(h.Key)), null(string(h.CustomerID)), pq.Array(h.Identities), h.Verified)
+		return err
+	})
 }
 
 // point makes the customer that a delivery names due, and says whether there is

@@ -42,17 +42,25 @@ func moveCursor(ctx context.Context, tx *sqlx.Tx, lane, cursor string) error {
 	return err
 }
 
-// Cursor returns how far a lane has come; "" if it has to start with what comes
-// next.
-func (s *Store) Cursor(ctx context.Context, lane string) (cursor string, err error) {
+// Cursor returns how far a lane has come, and since when; "" if it has to start
+// with what comes next.
+func (s *Store) Cursor(ctx context.Context, lane string) (cursor string, moved time.Time, err error) {
 	err = s.read(ctx, "read cursor", func(ctx context.Context) error {
-		err := s.db.GetContext(ctx, &cursor, `select cursor from lanes where name = $1`, lane)
+		err := s.db.QueryRowContext(ctx, `select cursor, moved_at from lanes where name = $1`, lane).Scan(&cursor, &moved)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
 		return err
 	})
-	return cursor, err
+	return cursor, moved.UTC(), err
+}
+
+// AnyPending reports whether any customer is auth_pending.
+func (s *Store) AnyPending(ctx context.Context) (waiting bool, err error) {
+	err = s.read(ctx, "ask who waits", func(ctx context.Context) error {
+		return s.db.GetContext(ctx, &waiting, `select exists (select from customers where reason is not null)`)
+	})
+	return waiting, err
 }
 
 // NoteGap says that a lane starts with what comes next, and that what happened

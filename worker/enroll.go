@@ -67,18 +67,25 @@ func userOf(c customer.Claim) auth0sync.User {
 // authentic but not understood is kept aside. Errors: customer.ErrForged and
 // customer.ErrUnavailable.
 func (w *Worker) Deliver(ctx context.Context, h http.Header, body []byte) (bool, error) {
-	delivery, err := w.verifier.Verify(h, body)
+	deliveries, err := w.verifier.Verify(h, body)
 	if err != nil {
 		w.metrics.delivery("unknown", "forged")
 		return false, fmt.Errorf("verify: %w", err)
 	}
-	fresh, err := w.store.Receive(ctx, delivery)
+	fresh, err := w.store.Receive(ctx, deliveries...)
+	understood := true
+	for i, d := range deliveries {
+		if err != nil {
+			w.metrics.delivery(d.Source, "not_stored")
+			continue
+		}
+		w.metrics.delivery(d.Source, deliveryResult(d, fresh[i]))
+		understood = understood && d.Understood
+	}
 	if err != nil {
-		w.metrics.delivery(delivery.Source, "not_stored")
 		return false, fmt.Errorf("keep delivery: %w", err)
 	}
-	w.metrics.delivery(delivery.Source, deliveryResult(delivery, fresh))
-	return delivery.Understood, nil
+	return understood, nil
 }
 
 func deliveryResult(d customer.Delivery, fresh bool) string {

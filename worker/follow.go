@@ -133,7 +133,7 @@ func (f *following) recover(ctx context.Context, lane string, err error) {
 // go on from where the last one ended starts from now, and a full reconcile makes
 // up for what was missed.
 func (f *following) followFeed(ctx context.Context) error {
-	cursor, err := f.store.Cursor(ctx, laneFeed)
+	cursor, _, err := f.store.Cursor(ctx, laneFeed)
 	if err != nil {
 		return fmt.Errorf("read cursor: %w", err)
 	}
@@ -193,5 +193,3 @@ func (f *following) missed(ctx context.Context, lane string) error {
 	f.owed(ctx)
 	return nil
 }
-
-func (f *following) followLogsFor(ctx context.Context, d time.Duration) { pause(ctx, d) }

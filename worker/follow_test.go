@@ -2,7 +2,9 @@ package worker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 // daemon runs the worker until stop is called, which waits for its end.
 func (w world) daemon(t *testing.T, follow string) (stop func()) {
 	t.Helper()
-	d := newWorkerOf(t, w.store, w.tenant.Issuer(), worker.Config{Follow: follow}, w.tenant.Advance)
+	d := newWorkerOf(t, w.store, w.tenant.Issuer(), worker.Config{Follow: follow, LogsEvery: 100 * time.Millisecond}, w.tenant.Advance)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
@@ -188,4 +190,106 @@ func TestOneReplicaFollows(t *testing.T) {
 	}
 	stop()
 	w.following(t)
+}
+
+// cursor waits until the log is followed: what happens then is not missed.
+func (w world) readsLogs(t *testing.T) {
+	t.Helper()
+	eventually(t, "a cursor in the log", func() bool {
+		cursor, _, err := w.store.Cursor(t.Context(), "log_tail")
+		must(t, err)
+		return cursor != ""
+	})
+}
+
+// A tenant without an event feed, or an application without its scope.
+func TestTheLogStandsInForTheFeed(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]auth0sim.Options{
+		"no feed":          {NoEvents: true},
+		"no scope":         {Scopes: []string{"read:users", "read:logs"}},
+		"masked addresses": {NoEvents: true, MaskLogs: true},
+		"rude":             auth0sim.Rude(auth0sim.Options{NoEvents: true}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, options, auth0sync.Policy{})
+			w.enroll(t, "waits@example.com")                         // while somebody waits, the log is read often
+			w.signUp(t, auth0sim.SignUp{Email: "other@example.com"}) // an empty log has no end to start from
+			stop := w.daemon(t, worker.FollowAuto)
+			w.readsLogs(t)
+			var ids []customer.ID
+			for i, connection := range []string{auth0sim.Google, auth0sim.Passwordless, auth0sim.Database} {
+				address := fmt.Sprintf("c%d@example.com", i)
+				ids = append(ids, w.enroll(t, address))
+				u := w.signUp(t, auth0sim.SignUp{Email: address, Connection: connection})
+				if connection == auth0sim.Database {
+					must(t, w.tenant.Verify(u.ID))
+				}
+			}
+			for _, id := range ids {
+				eventually(t, "each sign-up", w.isActive(t, id))
+			}
+			stop()
+			meanwhile := w.enroll(t, "meanwhile@example.com")
+			w.signUp(t, auth0sim.SignUp{Email: "meanwhile@example.com", Connection: auth0sim.Google})
+			user := w.get(t, ids[0]).AuthUserID
+			primary := w.signUp(t, auth0sim.SignUp{Email: "primary@example.com"})
+			_, err := w.tenant.Link(primary.ID, user)
+			must(t, err)
+			must(t, w.tenant.Delete(w.get(t, ids[1]).AuthUserID))
+			w.daemon(t, worker.FollowAuto)
+			eventually(t, "the sign-up meanwhile", w.isActive(t, meanwhile))
+			eventually(t, "the linking", func() bool { return w.get(t, ids[0]).AuthUserID == primary.ID })
+			eventually(t, "the deletion", func() bool { return !w.explain(t, ids[1]).GoneAt.IsZero() })
+		})
+	}
+}
+
+// The log has forgotten where we were: a full reconcile makes up for it.
+func TestALogThatDoesNotGoBackFarEnoughIsMadeUpFor(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{NoEvents: true}, auth0sync.Policy{})
+	missed := w.enroll(t, "missed@example.com")
+	w.signUp(t, auth0sim.SignUp{Email: "other@example.com"})
+	stop := w.daemon(t, worker.FollowLogs)
+	w.readsLogs(t)
+	stop()
+	for range 4 {
+		w.look(t, "missed@example.com")
+	}
+	w.signUp(t, auth0sim.SignUp{Email: "missed@example.com", EmailVerified: yes()})
+	w.tenant.Advance(2 * time.Minute)
+	w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/logs", Status: 400, Times: 1}}})
+	w.daemon(t, worker.FollowLogs)
+	eventually(t, "the missed sign-up", w.isActive(t, missed))
+}
+
+// A log stream posts many records at once, most of which are about nobody we know.
+func TestALogStreamTellsOfSignUpsAndDeletions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	linked, user := w.linked(t, "linked@example.com")
+	pending, masked := w.enroll(t, "pending@example.com"), w.enroll(t, "masked@example.com")
+	a := w.signUp(t, auth0sim.SignUp{Email: "pending@example.com", EmailVerified: yes(), DropDeliveries: true})
+	b := w.signUp(t, auth0sim.SignUp{Email: "masked@example.com", EmailVerified: yes(), DropDeliveries: true})
+	must(t, w.tenant.Delete(user))
+	record := func(id, kind, user, email string) string {
+		return fmt.Sprintf(`{"log_id":%q,"data":{"log_id":%q,"type":%q,"user_id":%q,"details":{"body":{"email":%q}}}}`, id, id, kind, user, email)
+	}
+	body := "[" + record("1", "ss", a.ID, "pending@example.com") + "," + record("2", "ss", b.ID, "***") + "," +
+		record("3", "sdu", user, "") + "," + record("4", "f", "", "") + "," + record("5", "s", "google-oauth2|x", "stranger@example.com") + "]"
+	for range 2 { // a second time it changes nothing
+		understood, err := w.Deliver(t.Context(), http.Header{"Authorization": {"Bearer " + logToken}}, []byte(body))
+		if err != nil || !understood {
+			t.Fatalf("%v, %v", understood, err)
+		}
+	}
+	w.runAs(t, worker.KindInbox)
+	if w.get(t, pending).AuthUserID != a.ID || w.get(t, masked).AuthUserID != b.ID || w.explain(t, linked).GoneAt.IsZero() {
+		t.Errorf("%+v %+v %+v", w.get(t, pending), w.get(t, masked), w.explain(t, linked))
+	}
+	if _, err := w.Deliver(t.Context(), http.Header{"Authorization": {"Bearer " + logToken + "x"}}, []byte(body)); !errors.Is(err, customer.ErrForged) {
+		t.Errorf("a forged one: %v", err)
+	}
 }

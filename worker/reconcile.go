@@ -29,7 +29,7 @@ type pass struct {
 // all looks at everybody, or takes in the inbox, then reconciles what was due when the pass began, page
 // by page. What becomes due meanwhile is for the next run.
 func (p *pass) all(ctx context.Context) error {
-	if err := p.absorb(ctx); err != nil {
+	if err := p.takeIn(ctx); err != nil {
 		return err
 	}
 	now, err := p.store.Now(ctx)
@@ -72,11 +72,50 @@ func (p *pass) all(ctx context.Context) error {
 	}
 }
 
-// absorb turns what the inbox holds into customers that are due.
-func (p *pass) absorb(ctx context.Context) error {
+// takeIn turns what the inbox holds into customers that are due.
+func (p *pass) takeIn(ctx context.Context) error {
 	if p.order.DryRun || ofAll(p.order.Kind) {
 		return nil
 	}
+	if err := p.absorb(ctx); err != nil {
+		return err
+	}
+	completed, err := p.complete(ctx)
+	if err != nil || completed == 0 {
+		return err
+	}
+	return p.absorb(ctx)
+}
+
+// mostPartial is how many deliveries a run asks Auth0 about: they cost a call each.
+const mostPartial = 20
+
+// complete asks Auth0 whom the deliveries are about that do not tell.
+func (p *pass) complete(ctx context.Context) (completed int, err error) {
+	rows, err := p.store.Partial(ctx, mostPartial)
+	if err != nil {
+		return 0, fmt.Errorf("read partial deliveries: %w", err)
+	}
+	for _, row := range rows {
+		found, err := p.byID(ctx, row.AuthUserID)
+		if err != nil {
+			p.tally.Errors++
+			p.tally.Note = err.Error()
+			return completed, nil // they wait for the next run
+		}
+		var h *customer.Hint
+		if len(found) > 0 {
+			h = found[0].Hint()
+		}
+		if err := p.store.Complete(ctx, p.fence, row, h); err != nil {
+			return completed, fmt.Errorf("complete delivery: %w", err)
+		}
+		completed++
+	}
+	return completed, nil
+}
+
+func (p *pass) absorb(ctx context.Context) error {
 	for {
 		got, err := p.store.Absorb(ctx, p.fence, absorbBatch)
 		if err != nil {

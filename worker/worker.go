@@ -56,7 +56,8 @@ type listing interface {
 }
 
 type lanes interface {
-	Cursor(ctx context.Context, lane string) (string, error)
+	Cursor(ctx context.Context, lane string) (cursor string, moved time.Time, err error)
+	AnyPending(ctx context.Context) (bool, error)
 	Follow(ctx context.Context, fence int64, lane string, deliveries []customer.Delivery, cursor string) (fresh int, err error)
 	NoteGap(ctx context.Context, fence int64, lane string) error
 	Owed(ctx context.Context) (bool, error)
@@ -64,7 +65,9 @@ type lanes interface {
 }
 
 type inbox interface {
-	Receive(ctx context.Context, d customer.Delivery) (fresh bool, err error)
+	Receive(ctx context.Context, deliveries ...customer.Delivery) (fresh []bool, err error)
+	Partial(ctx context.Context, limit int) ([]customer.Partial, error)
+	Complete(ctx context.Context, fence int64, p customer.Partial, h *customer.Hint) error
 	Absorb(ctx context.Context, fence int64, limit int) (customer.Absorbed, error)
 	Listen(ctx context.Context, wake func())
 }
@@ -92,6 +95,7 @@ type Directory interface {
 	Search(ctx context.Context, emails []string) ([]auth0sync.User, error)
 	Total(ctx context.Context) (int, error)
 	Feed(ctx context.Context, cursor string) iter.Seq2[auth0sync.FeedItem, error]
+	Logs(ctx context.Context, cursor string) (auth0sync.LogPage, error)
 	Pace() float64
 	Export(ctx context.Context, job string, started func(job string) error) iter.Seq2[auth0sync.User, error]
 	Windows(ctx context.Context) iter.Seq2[auth0sync.User, error]
@@ -99,14 +103,17 @@ type Directory interface {
 
 // Verifier tells authentic deliveries from forged ones. *auth0sync.Verifier has it.
 type Verifier interface {
-	Verify(h http.Header, body []byte) (customer.Delivery, error)
+	Verify(h http.Header, body []byte) ([]customer.Delivery, error)
 }
 
 // Config is what a Worker is made of. All fields are required but Policy and
 // FirstBackoff.
 type Config struct {
-	Schedule  string // when promote runs: a cron expression or @every; see CheckSchedule
-	Follow    string // one of the Follow constants; "" is FollowOff
+	Schedule string // when promote runs: a cron expression or @every; see CheckSchedule
+	Follow   string // one of the Follow constants; "" is FollowOff
+	// LogsEvery is how often the tenant's log is read while customers wait, where it
+	// is followed; 0 means 30 seconds.
+	LogsEvery time.Duration
 	Reconcile string // when the full reconcile runs; "": only when it is asked for
 	// FirstBackoff is how soon a customer is looked up again after the first miss;
 	// 0 means 30 seconds. It doubles with each.
@@ -133,6 +140,7 @@ type Worker struct {
 	wake      chan struct{}
 	full      chan struct{}
 	follow    string
+	logsEvery time.Duration
 	nightly   string
 }
 
@@ -155,6 +163,7 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 		wake:      make(chan struct{}, 1),
 		full:      make(chan struct{}, 1),
 		nightly:   c.Reconcile,
+		logsEvery: cmp.Or(c.LogsEvery, logsWhileWaiting),
 		follow:    cmp.Or(c.Follow, FollowOff),
 	}, nil
 }

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 const (
 	actionSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 	streamToken  = "a-bearer-token-for-tests"
+	logToken     = "a-log-token-for-the-tests"
 )
 
 // world is a worker with a real database and a simulated tenant over HTTP.
@@ -66,7 +67,7 @@ func newWorkerOf(t *testing.T, s worker.Store, auth0 string, c worker.Config, pa
 		BaseURL: auth0, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 0.5, Metrics: metrics,
 		Wait: func(ctx context.Context, d time.Duration) error { pass(d); return ctx.Err() },
 	})
-	verifier, err := auth0sync.NewVerifier([]string{actionSecret}, []string{streamToken}, time.Now)
+	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: []string{actionSecret}, EventStreams: []string{streamToken}, LogStreams: []string{logToken}}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

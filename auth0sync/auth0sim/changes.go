@@ -3,11 +3,18 @@ package auth0sim
 import (
 	"errors"
 	"maps"
+	"net/http"
+	"net/url"
 	"slices"
 )
 
 // Change changes a user and sends user.updated. Its updated_at moves on.
 func (t *Tenant) Change(id string, change func(*User)) (User, error) {
+	return t.change(id, "", change)
+}
+
+// change is a change that has an entry of this type in the log, unless it is "".
+func (t *Tenant) change(id, log string, change func(*User)) (User, error) {
 	t.mu.Lock()
 	u, err := t.get(id)
 	var out []delivery
@@ -17,6 +24,9 @@ func (t *Tenant) Change(id string, change func(*User)) (User, error) {
 		u.AppMetadata, u.UserMetadata = maps.Clone(u.AppMetadata), maps.Clone(u.UserMetadata)
 		change(&u)
 		out = t.update(before, &u)
+		if log != "" {
+			t.logs = append(t.logs, logEntry{id: t.logID(), at: t.now(), kind: log, user: u})
+		}
 	}
 	t.mu.Unlock()
 	t.send(out)
@@ -33,7 +43,7 @@ func (t *Tenant) update(before User, u *User) []delivery {
 // Verify marks a user's e-mail address as verified, as opening the link in the
 // verification e-mail does.
 func (t *Tenant) Verify(id string) error {
-	_, err := t.Change(id, func(u *User) { u.EmailVerified = true })
+	_, err := t.change(id, "sv", func(u *User) { u.EmailVerified = true })
 	return err
 }
 
@@ -45,14 +55,14 @@ func (t *Tenant) Block(id string, blocked bool) error {
 
 // ChangeEmail gives a user another address, unverified.
 func (t *Tenant) ChangeEmail(id, email string) error {
-	_, err := t.Change(id, func(u *User) { u.setEmail(email) })
+	_, err := t.change(id, "sce", func(u *User) { u.setEmail(email) })
 	return err
 }
 
 // Login is a login: it moves last_login, logins_count and updated_at, and so
 // sends user.updated.
 func (t *Tenant) Login(id string) error {
-	_, err := t.Change(id, func(u *User) { u.Logins, u.LastLogin = u.Logins+1, t.now() })
+	_, err := t.change(id, "s", func(u *User) { u.Logins, u.LastLogin = u.Logins+1, t.now() })
 	return err
 }
 
@@ -64,6 +74,7 @@ func (t *Tenant) Delete(id string) error {
 	if err == nil {
 		t.put(u, true)
 		out = t.events("user.deleted", u, nil)
+		t.logs = append(t.logs, logEntry{id: t.logID(), at: t.now(), kind: "sdu", user: u})
 	}
 	t.mu.Unlock()
 	t.send(out)
@@ -91,6 +102,10 @@ func (t *Tenant) Link(primaryID, secondaryID string) ([]Identity, error) {
 	primary.Identities = append(primary.Identities, linked...)
 	t.put(secondary, true)
 	out := append(t.events("user.deleted", secondary, nil), t.update(before, &primary)...)
+	t.logs = append(t.logs, logEntry{ // linking is done by the Management API
+		id: t.logID(), at: t.now(), kind: "sapi", call: "Link a User Account", method: http.MethodPost,
+		path: "/api/v2/users/" + url.PathEscape(primaryID) + "/identities", status: http.StatusCreated,
+	})
 	t.mu.Unlock()
 	t.send(out)
 	return primary.Identities, nil

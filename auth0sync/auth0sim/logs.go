@@ -12,8 +12,8 @@ import (
 type logEntry struct {
 	id     string
 	at     time.Time
-	kind   string // ss, s or sapi
-	user   User   // of a sign-up or login
+	kind   string // ss, s, sv, sce, sdu or sapi
+	user   User   // whom it is about, but for sapi
 	call   string // description of a Management API call
 	method string
 	path   string
@@ -76,8 +76,11 @@ func (l logEntry) describeUser(t *Tenant, entry map[string]any) {
 	entry["user_id"], entry["user_name"] = l.user.ID, l.user.Name
 	body := map[string]any{"connection": via, "tenant": t.o.Domain, "client_id": t.o.ClientID, "email_verified": l.user.EmailVerified}
 	if l.user.Email != "" {
-		body["email"] = l.user.Email
-		entry["user_name"] = l.user.Email
+		email := l.user.Email
+		if t.o.MaskLogs {
+			email = "***"
+		}
+		body["email"], entry["user_name"] = email, email
 	}
 	entry["details"] = map[string]any{"body": body}
 }
@@ -102,6 +105,9 @@ func (t *Tenant) serveLogs(w http.ResponseWriter, r *http.Request) {
 	case values.Has("from") || values.Has("take"):
 		after := 1 + slices.IndexFunc(entries, func(l logEntry) bool { return l.id == checkpoint })
 		entries = entries[after:min(after+take, len(entries))]
+		if t.o.Rude {
+			slices.Reverse(entries)
+		}
 	case page.start()+page.size > searchable:
 		badRequest(w, paging, "invalid_paging")
 		return

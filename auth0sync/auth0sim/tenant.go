@@ -28,6 +28,7 @@ type Options struct {
 	SearchLag       time.Duration // until search sees a change
 	MaxURL          int           // longest request target before 414; default 8192 bytes
 	MaxTerms        int           // terms a search may have before it fails with 503 as too slow; 0: any number
+	MaskLogs        bool          // logs have *** for e-mail addresses
 	NoEvents        bool          // the plan has no event feed
 	FeedConnections int           // most at once; default 1, as on the free plan
 	FeedRetention   time.Duration // for how long the feed has its events; default 24 h

@@ -36,7 +36,9 @@ type config struct {
 
 	actionSecrets []string
 	streamTokens  []string
+	logTokens     []string
 
+	follow       string
 	schedule     string
 	reconcile    string        // "": off
 	firstBackoff time.Duration // 0: the worker's own; the demo hurries
@@ -85,6 +87,8 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		share:         f.fraction("auth0_share"),
 		actionSecrets: f.list("action_secrets"),
 		streamTokens:  f.list("event_stream_tokens"),
+		logTokens:     f.list("log_stream_tokens"),
+		follow:        f.oneOf("follow", worker.FollowAuto, worker.FollowEvents, worker.FollowLogs, worker.FollowOff),
 		schedule:      f.schedule("promote_schedule"),
 		reconcile:     f.scheduleOrOff("reconcile_schedule"),
 		emailClaim:    f.text("email_claim"),
@@ -238,9 +242,13 @@ func (f *faults) duration(key string) time.Duration {
 }
 
 func (f *faults) onUserGone(key string) auth0sync.OnUserGone {
-	choice := auth0sync.OnUserGone(f.text(key))
-	if !slices.Contains([]auth0sync.OnUserGone{auth0sync.OnGonePending, auth0sync.OnGoneClose, auth0sync.OnGoneKeep}, choice) {
-		f.add(key, "pending, close or keep")
+	return auth0sync.OnUserGone(f.oneOf(key, string(auth0sync.OnGonePending), string(auth0sync.OnGoneClose), string(auth0sync.OnGoneKeep)))
+}
+
+func (f *faults) oneOf(key string, choices ...string) string {
+	choice := f.text(key)
+	if !slices.Contains(choices, choice) {
+		f.add(key, "one of "+strings.Join(choices, ", "))
 	}
 	return choice
 }
@@ -270,11 +278,14 @@ func (f *faults) level(key string) zapcore.Level {
 
 // secrets checks what deliveries are verified by.
 func (f *faults) secrets(c config) {
-	if _, err := auth0sync.NewVerifier(c.actionSecrets, nil, time.Now); err != nil {
+	if _, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: c.actionSecrets}, time.Now); err != nil {
 		f.add("action_secrets", fmt.Sprintf("secrets as customersync's Actions have them (%v)", err))
 	}
-	if _, err := auth0sync.NewVerifier(nil, c.streamTokens, time.Now); err != nil {
+	if _, err := auth0sync.NewVerifier(auth0sync.Secrets{EventStreams: c.streamTokens}, time.Now); err != nil {
 		f.add("event_stream_tokens", fmt.Sprintf("long random tokens (%v)", err))
+	}
+	if _, err := auth0sync.NewVerifier(auth0sync.Secrets{LogStreams: c.logTokens}, time.Now); err != nil {
+		f.add("log_stream_tokens", fmt.Sprintf("long random tokens (%v)", err))
 	}
 }
 

@@ -151,12 +151,12 @@ func syncer(c config, dsn string, registry *prometheus.Registry, log *zap.Logger
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: registry,
 	})
-	verifier, err := auth0sync.NewVerifier(c.actionSecrets, c.streamTokens, time.Now)
+	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: c.actionSecrets, EventStreams: c.streamTokens, LogStreams: c.logTokens}, time.Now)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	w, err := worker.New(worker.Config{
-		Schedule: c.schedule, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: registry,
+		Schedule: c.schedule, Follow: c.follow, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: registry,
 	}, s, directory, verifier)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())

@@ -35,7 +35,9 @@ type settings struct {
 
 	ActionSecrets     string `kong:"-" name:"action-secrets" from:"CUSTOMERSYNC_ACTION_SECRETS" secret:"" help:"Secrets that sign Action deliveries, whsec_…, comma-separated; all are valid at once."`
 	EventStreamTokens string `kong:"-" name:"event-stream-tokens" from:"CUSTOMERSYNC_EVENT_STREAM_TOKENS" secret:"" help:"Bearer tokens of Event Stream deliveries, comma-separated; all are valid at once."`
+	LogStreamTokens   string `kong:"-" name:"log-stream-tokens" from:"CUSTOMERSYNC_LOG_STREAM_TOKENS" secret:"" help:"Bearer tokens of log stream deliveries, comma-separated; all are valid at once."`
 
+	Follow             string `name:"follow" from:"CUSTOMERSYNC_FOLLOW" placeholder:"WHAT" preset:"auto" help:"What of Auth0 is followed without a webhook: events (its event feed), logs, auto (events, or logs where the plan has none) or off."`
 	PromoteSchedule    string `name:"promote-schedule" from:"CUSTOMERSYNC_PROMOTE_SCHEDULE" placeholder:"CRON" preset:"@every 30s" help:"When the worker looks at what is due: cron expression in UTC, or @every."`
 	ReconcileSchedule  string `name:"reconcile-schedule" from:"CUSTOMERSYNC_RECONCILE_SCHEDULE" placeholder:"CRON" preset:"23 2 * * *" help:"When all customers are held against all users of the tenant: cron expression in UTC, or off."`
 	TrustedProviders   string `name:"trusted-providers" from:"CUSTOMERSYNC_TRUSTED_PROVIDERS" placeholder:"LIST" preset:"auth0,email,google-oauth2,apple" help:"Identity providers that may vouch for an e-mail address."`
