@@ -40,12 +40,14 @@ type Customers interface {
 	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
 	CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error
 	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
+	LookNow(ctx context.Context, id customer.ID) error
 	Watch(id customer.ID) (told <-chan struct{}, stop func())
 	LiveAppKeys(ctx context.Context) (map[[32]byte]string, error)
 }
 
-// Enroller makes customers. *worker.Worker has it.
+// Enroller makes customers, and looks up those that are due. *worker.Worker has it.
 type Enroller interface {
+	Wake()
 	Enroll(ctx context.Context, d customer.Draft, claim *customer.Claim, cause customer.Cause) (id customer.ID, created bool, err error)
 }
 
@@ -137,6 +139,7 @@ func (s *Server) routes() []route {
 		{"PATCH", basePath + "/customers/{customer_id}", requestWithin, false, s.patch},
 		{"DELETE", basePath + "/customers/{customer_id}", requestWithin, false, s.remove},
 		{"GET", basePath + "/customers/{customer_id}/explain", requestWithin, false, s.explain},
+		{"POST", basePath + "/customers/{customer_id}/sync", syncWithin + requestWithin, false, s.sync},
 		{"POST", "/webhooks/auth0", webhookWithin, true, s.deliver},
 		{"GET", "/openapi.yaml", requestWithin, true, s.getOpenAPI},
 	}

@@ -98,6 +98,7 @@ type Explanation struct {
 	Misses  int       // looks in a row that changed nothing
 	AskedAt time.Time // when Auth0 last answered about it; zero: never
 	GoneAt  time.Time // since when Auth0 says that the linked user is gone; zero: it does not
+	Looking bool      // somebody asked for a look at once, and it has not been made
 	Next    time.Time // when Auth0 is asked next; zero: not until something happens
 	History []Change  // oldest first
 }

@@ -162,6 +162,7 @@ type Due struct {
 	Misses int
 	GoneAt time.Time // since when Auth0 says that the linked user is gone; zero: it does not
 	At     time.Time // since when it is due
+	Urgent bool      // somebody waits for this look
 	Hint   Hint      // zero: nothing was pushed to us
 }
 

@@ -20,9 +20,10 @@ type dueRow struct {
 	GoneAt    sql.NullTime   `db:"gone_at"`
 	HintUser  sql.NullString `db:"hint_auth_user_id"`
 	HintEmail sql.NullString `db:"hint_email"`
+	Urgent    bool           `db:"urgent"`
 }
 
-const dueColumns = columns + `, reason, misses, next_check_at, gone_at, hint_auth_user_id, hint_email`
+const dueColumns = columns + `, reason, misses, next_check_at, gone_at, hint_auth_user_id, hint_email, ` + looking + ` as urgent`
 
 func (r dueRow) due() customer.Due {
 	due := customer.Due{
@@ -31,6 +32,7 @@ func (r dueRow) due() customer.Due {
 		Misses:   r.Misses,
 		GoneAt:   utc(r.GoneAt),
 		At:       utc(r.Next),
+		Urgent:   r.Urgent,
 		Hint:     customer.Hint{AuthUserID: r.HintUser.String, Email: r.HintEmail.String, Verified: r.HintUser.Valid},
 	}
 	if email, err := customer.ParseEmail(r.HintEmail.String); err == nil {

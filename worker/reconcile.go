@@ -218,15 +218,15 @@ func (l look) reason(decided customer.Reason) customer.Reason {
 	return decided
 }
 
-// addHold keeps a customer waiting. A look that only a delivery asked for and
-// that found nothing does not count as a miss: else a replayed delivery could
-// push a customer's next look a day away.
+// addHold keeps a customer waiting. A look that only a delivery or a request asked
+// for and that found nothing does not count as a miss: else a replayed delivery
+// could push a customer's next look a day away.
 func (p *pass) addHold(to *plan, l look, reason customer.Reason) {
 	if l.listed && reason == l.due.Reason && !p.isDue(l.due) {
 		return
 	}
 	misses := l.due.Misses
-	if l.due.Hint.AuthUserID == "" || misses == 0 {
+	if l.due.Hint.AuthUserID == "" && !l.due.Urgent || misses == 0 {
 		misses++
 	}
 	if reason == customer.SeveralUsers || reason == customer.UserTaken {
