@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"testing"
 
@@ -100,24 +99,6 @@ func TestR18SyncsDoNotPutTheNextLookOff(t *testing.T) {
 	must(t, err)
 	if before.Misses != 1 || after.Misses != 1 || !after.AskedAt.After(before.AskedAt) {
 		t.Errorf("%d looks in vain, then %d; asked at %s, then %s", before.Misses, after.Misses, before.AskedAt, after.AskedAt)
-	}
-}
-
-func TestR18ASyncIsNotLeftBehindABulk(t *testing.T) {
-	t.Parallel()
-	s := newService(t)
-	id := s.lookedUp("ada@example.com")
-	_, _ = s.person("ada@example.com", true) // too young for search to be believed
-	for i := range 20 {
-		s.create(fmt.Sprintf("bulk%d@example.com", i))
-	}
-	s.tenant.ResetCalls()
-	s.working()
-	if got := s.do("POST", customers+"/"+id+"/sync", s.machine(), "").data(t); got["customer_lifecycle"] != "active" {
-		t.Errorf("got %v", got)
-	}
-	if n := s.tenant.Calls()[byEmail]; n != 1 {
-		t.Errorf("%d looked up alone, want the one that somebody waits for", n)
 	}
 }
 
