@@ -40,6 +40,8 @@ type Customers interface {
 	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
 	CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error
 	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
+	Conflicts(ctx context.Context, after customer.ID, limit int) ([]customer.Conflict, error)
+	Conflict(ctx context.Context, id customer.ID) (customer.Conflict, error)
 	LookNow(ctx context.Context, id customer.ID) error
 	Watch(id customer.ID) (told <-chan struct{}, stop func())
 	LiveAppKeys(ctx context.Context) (map[[32]byte]string, error)
@@ -140,6 +142,8 @@ func (s *Server) routes() []route {
 		{"DELETE", basePath + "/customers/{customer_id}", requestWithin, false, s.remove},
 		{"GET", basePath + "/customers/{customer_id}/explain", requestWithin, false, s.explain},
 		{"POST", basePath + "/customers/{customer_id}/sync", syncWithin + requestWithin, false, s.sync},
+		{"GET", basePath + "/conflicts", requestWithin, false, s.conflicts},
+		{"POST", basePath + "/conflicts/{customer_id}/resolve", requestWithin, false, s.resolve},
 		{"POST", "/webhooks/auth0", webhookWithin, true, s.deliver},
 		{"GET", "/openapi.yaml", requestWithin, true, s.getOpenAPI},
 	}
