@@ -34,6 +34,27 @@ type service struct {
 	tenant *auth0sim.Tenant
 	issuer *httptest.Server
 	appKey string
+
+	worker  *worker.Worker
+	handler http.Handler
+	waits   chan struct{} // a value for each request that begins to wait for a customer
+	left    chan struct{} // and for each that waits no more
+	stop    context.CancelFunc
+}
+
+// watching says when somebody begins and ends to wait.
+type watching struct {
+	*store.Store
+	service *service
+}
+
+func (w watching) Watch(id customer.ID) (<-chan struct{}, func()) {
+	told, stop := w.Store.Watch(id)
+	w.service.waits <- struct{}{}
+	return told, func() {
+		stop()
+		w.service.left <- struct{}{}
+	}
 }
 
 const (
@@ -75,10 +96,13 @@ func (s *service) serve() {
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
+	s.worker, s.stop = w, cancel
+	s.waits, s.left = make(chan struct{}, 1000), make(chan struct{}, 1000)
 	server, err := api.New(ctx, api.Config{
 		Issuer: s.issuer.URL + "/", Audience: "https://api.customersync.test", Logger: zap.NewNop(), Metrics: metrics,
-	}, st, w, w)
+	}, watching{st, s}, w, w)
 	must(t, err)
+	s.handler = server
 	h := httptest.NewServer(server)
 	t.Cleanup(h.Close)
 	s.url = h.URL

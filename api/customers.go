@@ -89,12 +89,13 @@ func emailIn(values url.Values) (customer.Email, error) {
 }
 
 // target finds the customer that a request names by path or query, if the
-// principal may do to it what the permission says.
-func (s *Server) target(c *call, permission string) (customer.Customer, error) {
+// principal may do to it what the permission says. also are parameters that the
+// query may have beside the address.
+func (s *Server) target(c *call, permission string, also ...string) (customer.Customer, error) {
 	ctx := c.r.Context()
 	name := c.r.PathValue("customer_id")
 	if name == "" {
-		values, err := c.query(emailParameter)
+		values, err := c.query(append(also, emailParameter)...)
 		if err != nil {
 			return customer.Customer{}, err
 		}
@@ -108,7 +109,7 @@ func (s *Server) target(c *call, permission string) (customer.Customer, error) {
 		found, err := s.customers.CustomerByEmail(ctx, email.Key)
 		return s.allow(c, permission, found, err)
 	}
-	if _, err := c.query(); err != nil {
+	if _, err := c.query(also...); err != nil {
 		return customer.Customer{}, err
 	}
 	if name == "me" {
@@ -130,8 +131,20 @@ func (s *Server) getCollection(c *call) error {
 	return s.list(c)
 }
 
+// get answers with one customer, at once or when it is active (R18). If-None-Match
+// is compared with the customer that would be answered with, after the wait.
 func (s *Server) get(c *call) error {
-	found, err := s.target(c, readCustomers)
+	hold, err := c.holdFor()
+	if err != nil {
+		return err
+	}
+	found, err := s.find(c)
+	if err == nil && hold > 0 && found.Lifecycle == customer.AuthPending {
+		found, err = s.untilActive(c, found, hold)
+	}
+	if c.hungUp(err) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -147,6 +160,13 @@ func (s *Server) get(c *call) error {
 		Data    customerBody `json:"data"`
 	}{true, bodyOf(found)})
 	return nil
+}
+
+// find is what a GET of one customer reads first.
+func (s *Server) find(c *call) (customer.Customer, error) {
+	part, done := c.within(requestWithin)
+	defer done()
+	return s.target(part, readCustomers, waitParameter, timeoutParameter)
 }
 
 // etag is strong: every change that shows moves the version on (R15).

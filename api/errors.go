@@ -102,6 +102,7 @@ var codes = map[string]struct {
 	"email_taken":                 {409, "Another customer has this e-mail address."},
 	"auth_user_id_taken":          {409, "Another customer is linked to this Auth0 user."},
 	"customer_inactive":           {409, "The customer is closed and does not change any more."},
+	"not_in_conflict":             {409, "The customer is not in conflict, or not any more."},
 	"precondition_failed":         {412, "The customer is not as If-Match says."},
 	codeInternal:                  {500, "Something went wrong here. The request_id helps to find out what."},
 	codeUnavailable:               {503, "The service cannot answer just now. Try again after the time in Retry-After."},
@@ -126,6 +127,8 @@ func toFailure(err error) *failure {
 		return fail("auth_user_id_taken")
 	case errors.Is(err, customer.ErrInactive):
 		return fail("customer_inactive")
+	case errors.Is(err, customer.ErrNoConflict):
+		return fail("not_in_conflict")
 	case errors.Is(err, customer.ErrStale):
 		return fail("precondition_failed")
 	case errors.Is(err, customer.ErrKeyReused):

@@ -11,16 +11,17 @@ import (
 
 // explanationBody is why a customer is in its state, for support (R19).
 type explanationBody struct {
-	ID        customer.ID        `json:"customer_id"`
-	Lifecycle customer.Lifecycle `json:"customer_lifecycle"`
-	Reason    *string            `json:"reason"`
-	Sentence  string             `json:"sentence"`
-	Who       string             `json:"who_acts"`
-	Then      string             `json:"then"`
-	AskedAt   *string            `json:"auth0_asked_at"`
-	Next      *string            `json:"next_look_at"`
-	Misses    int                `json:"looks_without_change"`
-	History   []changeBody       `json:"history"`
+	ID         customer.ID        `json:"customer_id"`
+	Lifecycle  customer.Lifecycle `json:"customer_lifecycle"`
+	Reason     *string            `json:"reason"`
+	Sentence   string             `json:"sentence"`
+	Who        string             `json:"who_acts"`
+	Then       string             `json:"then"`
+	AskedAt    *string            `json:"auth0_asked_at"`
+	Next       *string            `json:"next_look_at"`
+	Misses     int                `json:"looks_without_change"`
+	Candidates []candidateBody    `json:"candidates"`
+	History    []changeBody       `json:"history"`
 }
 
 // changeBody is one row of the history.
@@ -70,16 +71,17 @@ func (s *Server) explain(c *call) error {
 func explanation(e customer.Explanation) explanationBody {
 	meaning := e.Meaning()
 	body := explanationBody{
-		ID:        e.ID,
-		Lifecycle: e.Lifecycle,
-		Reason:    orNull(string(e.Reason)),
-		Sentence:  meaning.Sentence,
-		Who:       meaning.Who,
-		Then:      meaning.Next,
-		AskedAt:   timeOrNull(e.AskedAt),
-		Next:      timeOrNull(e.Next),
-		Misses:    e.Misses,
-		History:   []changeBody{},
+		ID:         e.ID,
+		Lifecycle:  e.Lifecycle,
+		Reason:     orNull(string(e.Reason)),
+		Sentence:   meaning.Sentence,
+		Who:        meaning.Who,
+		Then:       meaning.Next,
+		AskedAt:    timeOrNull(e.AskedAt),
+		Next:       timeOrNull(e.Next),
+		Misses:     e.Misses,
+		Candidates: candidatesOf(e.Candidates),
+		History:    []changeBody{},
 	}
 	for _, h := range e.History {
 		body.History = append(body.History, changeBody{

@@ -164,6 +164,11 @@ func (l *listing) flush() error {
 	if err := l.control.SetWriteDeadline(time.Now().Add(readWithin)); err != nil {
 		return err
 	}
+	// The deadline for reading the request goes on while it is answered, and ends
+	// the request's context (net/http, connReader.backgroundRead).
+	if err := l.control.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
 	if _, err := l.w.Write(l.buffer); err != nil {
 		return err
 	}

@@ -40,11 +40,16 @@ type Customers interface {
 	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
 	CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error
 	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
+	Conflicts(ctx context.Context, after customer.ID, limit int) ([]customer.Conflict, error)
+	Conflict(ctx context.Context, id customer.ID) (customer.Conflict, error)
+	LookNow(ctx context.Context, id customer.ID) error
+	Watch(id customer.ID) (told <-chan struct{}, stop func())
 	LiveAppKeys(ctx context.Context) (map[[32]byte]string, error)
 }
 
-// Enroller makes customers. *worker.Worker has it.
+// Enroller makes customers, and looks up those that are due. *worker.Worker has it.
 type Enroller interface {
+	Wake()
 	Enroll(ctx context.Context, d customer.Draft, claim *customer.Claim, cause customer.Cause) (id customer.ID, created bool, err error)
 }
 
@@ -63,6 +68,7 @@ type Server struct {
 	userInfo  *userInfo
 	log       *zap.Logger
 	metrics   metrics
+	stopping  <-chan struct{} // closed: whoever waits is answered
 	mux       *http.ServeMux
 	allowed   map[string][]string // path pattern → methods
 }
@@ -75,7 +81,8 @@ const (
 )
 
 // New makes the API. Access tokens are refused with 503 until the issuer's keys
-// could be fetched; that goes on until ctx ends.
+// could be fetched; that goes on until ctx ends. Then requests that wait for
+// something to happen are answered at once.
 func New(ctx context.Context, c Config, customers Customers, enroller Enroller, webhook Webhook) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
@@ -97,6 +104,7 @@ func New(ctx context.Context, c Config, customers Customers, enroller Enroller, 
 		userInfo:  newUserInfo(c),
 		log:       c.Logger,
 		metrics:   newMetrics(c.Metrics),
+		stopping:  ctx.Done(),
 		mux:       http.NewServeMux(),
 		allowed:   map[string][]string{},
 	}
@@ -117,7 +125,7 @@ func (s *Server) Ready(context.Context) error { return s.tokens.ready() }
 // route is one call of the API.
 type route struct {
 	method, path string
-	within       time.Duration // 0: no limit
+	within       time.Duration // 0: the handler sees to it
 	open         bool          // needs neither app key nor access token
 	serve        func(*call) error
 }
@@ -129,10 +137,13 @@ func (s *Server) routes() []route {
 		{"POST", basePath + "/customers", requestWithin, false, s.post},
 		{"PATCH", basePath + "/customers", requestWithin, false, s.patch},
 		{"DELETE", basePath + "/customers", requestWithin, false, s.remove},
-		{"GET", basePath + "/customers/{customer_id}", requestWithin, false, s.get},
+		{"GET", basePath + "/customers/{customer_id}", 0, false, s.get},
 		{"PATCH", basePath + "/customers/{customer_id}", requestWithin, false, s.patch},
 		{"DELETE", basePath + "/customers/{customer_id}", requestWithin, false, s.remove},
 		{"GET", basePath + "/customers/{customer_id}/explain", requestWithin, false, s.explain},
+		{"POST", basePath + "/customers/{customer_id}/sync", syncWithin + requestWithin, false, s.sync},
+		{"GET", basePath + "/conflicts", requestWithin, false, s.conflicts},
+		{"POST", basePath + "/conflicts/{customer_id}/resolve", requestWithin, false, s.resolve},
 		{"POST", "/webhooks/auth0", webhookWithin, true, s.deliver},
 		{"GET", "/openapi.yaml", requestWithin, true, s.getOpenAPI},
 	}
@@ -143,7 +154,16 @@ type call struct {
 	w         http.ResponseWriter
 	r         *http.Request
 	requestID string
-	principal principal // who asks; zero on open routes
+	principal principal     // who asks; zero on open routes
+	held      time.Duration // spent waiting because the client asked for that (R18)
+}
+
+// within is the call with a deadline for a part of its work.
+func (c *call) within(d time.Duration) (part *call, done context.CancelFunc) {
+	ctx, done := context.WithTimeout(c.r.Context(), d)
+	bounded := *c
+	bounded.r = c.r.WithContext(ctx)
+	return &bounded, done
 }
 
 // ServeHTTP implements http.Handler. Paths that the mux would clean by a redirect
@@ -215,10 +235,10 @@ func (s *Server) handle(c *call, route route) (err error) {
 func (s *Server) observe(c *call, route route, started time.Time) {
 	status, _ := c.w.(*statusWriter)
 	took := time.Since(started)
-	s.metrics.request(route.path, c.r.Method, status.status, took)
+	s.metrics.request(route.path, c.r.Method, status.status, took-c.held)
 	s.log.Info("request",
 		zap.String("method", c.r.Method), zap.String("route", route.path), zap.Int("status", status.status),
-		zap.Duration("took", took), zap.String("request_id", c.requestID), zap.String("app_key", c.principal.appKey))
+		zap.Duration("took", took), zap.Duration("held", c.held), zap.String("request_id", c.requestID), zap.String("app_key", c.principal.appKey))
 }
 
 // statusWriter remembers the status for the log.

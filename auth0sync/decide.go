@@ -25,8 +25,9 @@ type Policy struct {
 
 // Verdict is what Decide says of one customer: a Link, or the Reason to wait.
 type Verdict struct {
-	Link   *customer.Link  // nil: hold
-	Reason customer.Reason // why it is held; "" with a Link
+	Link   *customer.Link       // nil: hold
+	Reason customer.Reason      // why it is held; "" with a Link
+	Rivals []customer.Candidate // with SeveralUsers and UserTaken: the users it is between
 }
 
 // Decide is the rule that links. Given a customer that is auth_pending, every
@@ -51,26 +52,30 @@ func (p Policy) Decide(c customer.Customer, found []User, w customer.World) Verd
 	case !c.Email.Key.Matchable():
 		return Verdict{Reason: customer.EmailUnmatchable}
 	}
-	var linkable []User
+	var linkable, taken []User
 	reason := customer.NotRegistered
 	for _, u := range users {
 		if u.emailKey() != c.Email.Key {
 			continue
 		}
-		switch short := p.fallsShort(c, u, w); {
+		short := p.fallsShort(c, u, w)
+		if short == customer.UserTaken {
+			taken = append(taken, u)
+		}
+		switch {
 		case short == "":
 			linkable = append(linkable, u)
 		case closeness(short) > closeness(reason):
 			reason = short
 		}
 	}
-	return p.choose(c, linkable, reason, "email")
+	return p.choose(c, linkable, reason, "email").between(linkable, taken, w)
 }
 
 // decideNamed settles the case that a back end named the customer in the
 // app_metadata of one or more users.
 func (p Policy) decideNamed(c customer.Customer, users []User, w customer.World) (v Verdict, named bool) {
-	var linkable []User
+	var linkable, taken []User
 	reason := customer.NotRegistered
 	for _, u := range users {
 		if u.CustomerID != c.ID {
@@ -80,6 +85,7 @@ func (p Policy) decideNamed(c customer.Customer, users []User, w customer.World)
 		switch {
 		case heldByOther(c, u, w):
 			reason = customer.UserTaken
+			taken = append(taken, u)
 		case !u.Blocked:
 			linkable = append(linkable, u)
 		case reason != customer.UserTaken:
@@ -89,7 +95,7 @@ func (p Policy) decideNamed(c customer.Customer, users []User, w customer.World)
 	if !named {
 		return Verdict{}, false
 	}
-	v = p.choose(c, linkable, reason, "app_metadata")
+	v = p.choose(c, linkable, reason, "app_metadata").between(linkable, taken, w)
 	if v.Link != nil && c.Email.Key == "" {
 		v.Link.Fill = FillFrom(p.only(linkable), w)
 	}

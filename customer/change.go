@@ -94,12 +94,14 @@ type Change struct {
 // Explanation is why a customer is in its state (R19).
 type Explanation struct {
 	Customer
-	Reason  Reason    // "" unless it is auth_pending
-	Misses  int       // looks in a row that changed nothing
-	AskedAt time.Time // when Auth0 last answered about it; zero: never
-	GoneAt  time.Time // since when Auth0 says that the linked user is gone; zero: it does not
-	Next    time.Time // when Auth0 is asked next; zero: not until something happens
-	History []Change  // oldest first
+	Reason     Reason      // "" unless it is auth_pending
+	Misses     int         // looks in a row that changed nothing
+	AskedAt    time.Time   // when Auth0 last answered about it; zero: never
+	GoneAt     time.Time   // since when Auth0 says that the linked user is gone; zero: it does not
+	Candidates []Candidate // with a reason that is a conflict: the Auth0 users it is between
+	Looking    bool        // somebody asked for a look at once, and it has not been made
+	Next       time.Time   // when Auth0 is asked next; zero: not until something happens
+	History    []Change    // oldest first
 }
 
 // Meaning says the state in words.

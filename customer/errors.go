@@ -9,6 +9,7 @@ var (
 	ErrEmailTaken    = errors.New("e-mail address is on another live customer")
 	ErrAuthUserTaken = errors.New("Auth0 user is on another live customer")
 	ErrInactive      = errors.New("customer is closed")
+	ErrNoConflict    = errors.New("customer is not in conflict")
 	ErrStale         = errors.New("customer has changed since it was read") // If-Match failed
 	ErrKeyReused     = errors.New("idempotency key was used with another request")
 	ErrKeyInFlight   = errors.New("a request with this idempotency key is still in flight")

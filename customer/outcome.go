@@ -90,6 +90,9 @@ type Hold struct {
 	Misses   int       // look-ups in a row that changed nothing, this one included
 	Asked    bool      // Auth0 was asked and answered
 	Due      time.Time // the Next as it was read: if it has moved, the Hold is dropped
+	// Candidates are the users of a conflict; none: those kept so far stay while the
+	// Reason does.
+	Candidates []Candidate
 }
 
 // Keep is the decision to leave a linked customer linked. It is written only if
@@ -162,6 +165,7 @@ type Due struct {
 	Misses int
 	GoneAt time.Time // since when Auth0 says that the linked user is gone; zero: it does not
 	At     time.Time // since when it is due
+	Urgent bool      // somebody waits for this look
 	Hint   Hint      // zero: nothing was pushed to us
 }
 

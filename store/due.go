@@ -20,9 +20,10 @@ type dueRow struct {
 	GoneAt    sql.NullTime   `db:"gone_at"`
 	HintUser  sql.NullString `db:"hint_auth_user_id"`
 	HintEmail sql.NullString `db:"hint_email"`
+	Urgent    bool           `db:"urgent"`
 }
 
-const dueColumns = columns + `, reason, misses, next_check_at, gone_at, hint_auth_user_id, hint_email`
+const dueColumns = columns + `, reason, misses, next_check_at, gone_at, hint_auth_user_id, hint_email, ` + looking + ` as urgent`
 
 func (r dueRow) due() customer.Due {
 	due := customer.Due{
@@ -31,6 +32,7 @@ func (r dueRow) due() customer.Due {
 		Misses:   r.Misses,
 		GoneAt:   utc(r.GoneAt),
 		At:       utc(r.Next),
+		Urgent:   r.Urgent,
 		Hint:     customer.Hint{AuthUserID: r.HintUser.String, Email: r.HintEmail.String, Verified: r.HintUser.Valid},
 	}
 	if email, err := customer.ParseEmail(r.HintEmail.String); err == nil {
@@ -103,7 +105,11 @@ func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (d
 	}
 	ids, reasons, misses := make([]string, n), make([]string, n), make([]int64, n)
 	next, due, asked := make([]sql.NullTime, n), make([]sql.NullTime, n), make([]bool, n)
+	candidates := make([]sql.NullString, n)
 	for i, h := range holds {
+		if candidates[i], err = candidatesJSON(h.Candidates); err != nil {
+			return 0, err
+		}
 		ids[i], reasons[i], misses[i] = string(h.Customer), string(h.Reason), int64(h.Misses)
 		next[i], due[i], asked[i] = nullTime(h.Next), nullTime(h.Due), h.Asked
 	}
@@ -116,11 +122,12 @@ func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (d
 			set reason = h.reason, misses = h.misses, next_check_at = h.next,
 			  checked_at = case when h.asked then clock_timestamp() else c.checked_at end,
 			  hint_auth_user_id = case when not h.asked then c.hint_auth_user_id end,
-			  hint_email = case when not h.asked then c.hint_email end
-			from unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::bool[])
-			  as h(id, reason, misses, next, due, asked)
+			  hint_email = case when not h.asked then c.hint_email end,
+			  candidates = case when h.reason in ('several_users', 'user_taken') then coalesce(h.candidates::jsonb, c.candidates) end
+			from unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::bool[], $7::text[])
+			  as h(id, reason, misses, next, due, asked, candidates)
 			where c.id = h.id and c.lifecycle = 'auth_pending' and c.next_check_at is not distinct from h.due`,
-			pq.Array(ids), pq.Array(reasons), pq.Array(misses), pq.Array(next), pq.Array(due), pq.Array(asked))
+			pq.Array(ids), pq.Array(reasons), pq.Array(misses), pq.Array(next), pq.Array(due), pq.Array(asked), pq.Array(candidates))
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"github.com/ahiko-io/customersync/customer"
 )
 
 // IdleInTransaction is the limit that the server has for the store's connections.
@@ -16,3 +18,13 @@ func PingEvery(s *Store, every time.Duration) { s.ping = every }
 
 // Probe is the statement of Idle.
 const Probe = probe
+
+// Watching is how many customers are watched.
+func Watching(s *Store) int {
+	s.watchers.mu.Lock()
+	defer s.watchers.mu.Unlock()
+	return len(s.watchers.of)
+}
+
+// Tell tells those who watch a customer.
+func Tell(s *Store, id customer.ID) { s.watchers.tell(id) }

@@ -66,15 +66,17 @@ func (s *Store) History(ctx context.Context, id customer.ID) ([]customer.Change,
 func (s *Store) Explain(ctx context.Context, id customer.ID) (customer.Explanation, error) {
 	var r struct {
 		row
-		Reason  sql.NullString `db:"reason"`
-		Misses  int            `db:"misses"`
-		AskedAt sql.NullTime   `db:"checked_at"`
-		GoneAt  sql.NullTime   `db:"gone_at"`
-		Next    sql.NullTime   `db:"next_check_at"`
+		Reason     sql.NullString `db:"reason"`
+		Misses     int            `db:"misses"`
+		AskedAt    sql.NullTime   `db:"checked_at"`
+		GoneAt     sql.NullTime   `db:"gone_at"`
+		Next       sql.NullTime   `db:"next_check_at"`
+		Looking    bool           `db:"looking"`
+		Candidates []byte         `db:"candidates"`
 	}
 	err := s.read(ctx, "explain customer", func(ctx context.Context) error {
 		return s.db.GetContext(ctx, &r, `
-			select `+columns+`, reason, misses, checked_at, gone_at, next_check_at
+			select `+columns+`, reason, misses, checked_at, gone_at, next_check_at, candidates, `+looking+` as looking
 			from customers
 			where id = $1`, string(id))
 	})
@@ -83,7 +85,10 @@ func (s *Store) Explain(ctx context.Context, id customer.ID) (customer.Explanati
 	}
 	e := customer.Explanation{
 		Customer: r.customer(), Reason: customer.Reason(r.Reason.String), Misses: r.Misses,
-		AskedAt: utc(r.AskedAt), GoneAt: utc(r.GoneAt), Next: utc(r.Next),
+		AskedAt: utc(r.AskedAt), GoneAt: utc(r.GoneAt), Next: utc(r.Next), Looking: r.Looking,
+	}
+	if e.Candidates, err = parseCandidates(r.Candidates); err != nil {
+		return customer.Explanation{}, err
 	}
 	e.History, err = s.History(ctx, id)
 	return e, err

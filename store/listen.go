@@ -30,20 +30,18 @@ const (
 
 // Listen calls wake whenever there may be something to do, until ctx ends. It is
 // a help, not the truth: what is notified while the connection is down is lost,
-// so wake is called after each reconnect too, and workers look by themselves.
-// Behind PgBouncer it only waits.
+// so wake is called whenever a connection stands too, and workers look by
+// themselves. wake may be called by two goroutines at once.
+// The same connection serves all who Watch a customer. Behind PgBouncer there is
+// none: wake is never called, and watchers look for themselves once a second.
 func (s *Store) Listen(ctx context.Context, wake func()) {
 	if s.listen == nil {
-		<-ctx.Done()
+		s.pollForWatchers(ctx)
 		return
 	}
 	listener := s.listen(ctx)
 	var calls sync.WaitGroup
-	calls.Go(func() { // blocks until the first connection stands
-		if err := listener.Listen(channel); err != nil && ctx.Err() == nil {
-			s.log.Warn("listen; work is found by polling", zap.Error(translate(err)))
-		}
-	})
+	calls.Go(func() { s.subscribe(ctx, listener, wake) })
 	s.relay(ctx, listener, &calls, wake)
 	// Calls hold the lock that Close needs while they wait for the server. They come
 	// back, since the dialer has closed the connection.
@@ -55,6 +53,17 @@ func (s *Store) Listen(ctx context.Context, wake func()) {
 	}()
 }
 
+// subscribe returns once the first connection stands and listens. What happened
+// before was told to nobody.
+func (s *Store) subscribe(ctx context.Context, listener *pq.Listener, wake func()) {
+	for _, name := range []string{watchChannel, channel} {
+		if err := listener.Listen(name); err != nil && ctx.Err() == nil {
+			s.log.Warn("listen; work is found by polling", zap.Error(translate(err)))
+		}
+	}
+	s.pass(nil, wake)
+}
+
 // relay passes notifications on until ctx ends.
 func (s *Store) relay(ctx context.Context, listener *pq.Listener, calls *sync.WaitGroup, wake func()) {
 	ping := time.NewTicker(s.ping)
@@ -63,8 +72,8 @@ func (s *Store) relay(ctx context.Context, listener *pq.Listener, calls *sync.Wa
 		select {
 		case <-ctx.Done():
 			return
-		case <-listener.Notify: // also after each reconnect, with nil
-			wake()
+		case n := <-listener.Notify: // also after each reconnect, with nil
+			s.pass(n, wake)
 		case <-ping.C:
 			calls.Go(func() { _ = listener.Ping() }) // its failure makes the listener reconnect
 		}

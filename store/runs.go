@@ -46,46 +46,55 @@ func (s *Store) FinishRun(ctx context.Context, id int64, r customer.Run) error {
 	})
 }
 
+// runRow is the record of a run as the table holds it.
+type runRow struct {
+	ID         int64          `db:"id"`
+	Kind       string         `db:"kind"`
+	Started    time.Time      `db:"started_at"`
+	Ended      sql.NullTime   `db:"ended_at"`
+	Result     sql.NullString `db:"result"`
+	Looked     int            `db:"looked"`
+	Linked     int            `db:"linked"`
+	Unlinked   int            `db:"unlinked"`
+	Rebound    int            `db:"rebound"`
+	Filled     int            `db:"filled"`
+	Conflicts  int            `db:"conflicts"`
+	Errors     int            `db:"errors"`
+	Auth0Calls int            `db:"auth0_calls"`
+	WaitMS     int64          `db:"budget_wait_ms"`
+	Note       string         `db:"note"`
+	Lane       string         `db:"lane"`
+}
+
+const runColumns = `id, kind, started_at, ended_at, result, looked, linked, unlinked, rebound, filled, conflicts, errors,
+  auth0_calls, budget_wait_ms, note, lane`
+
+func (r runRow) run() customer.Run {
+	return customer.Run{
+		ID: r.ID, Kind: r.Kind, Started: r.Started.UTC(), Ended: utc(r.Ended), Result: customer.RunResult(r.Result.String),
+		Tally: customer.Tally{
+			Looked: r.Looked, Linked: r.Linked, Unlinked: r.Unlinked, Rebound: r.Rebound, Filled: r.Filled,
+			Conflicts: r.Conflicts, Errors: r.Errors, Auth0Calls: r.Auth0Calls,
+		},
+		BudgetWait: time.Duration(r.WaitMS) * time.Millisecond,
+		Note:       r.Note,
+		Lane:       r.Lane,
+	}
+}
+
 // Runs returns the newest runs, newest first.
 func (s *Store) Runs(ctx context.Context, limit int) ([]customer.Run, error) {
-	var rows []struct {
-		ID         int64          `db:"id"`
-		Kind       string         `db:"kind"`
-		Started    time.Time      `db:"started_at"`
-		Ended      sql.NullTime   `db:"ended_at"`
-		Result     sql.NullString `db:"result"`
-		Looked     int            `db:"looked"`
-		Linked     int            `db:"linked"`
-		Unlinked   int            `db:"unlinked"`
-		Rebound    int            `db:"rebound"`
-		Filled     int            `db:"filled"`
-		Conflicts  int            `db:"conflicts"`
-		Errors     int            `db:"errors"`
-		Auth0Calls int            `db:"auth0_calls"`
-		WaitMS     int64          `db:"budget_wait_ms"`
-		Note       string         `db:"note"`
-		Lane       string         `db:"lane"`
-	}
+	var rows []runRow
 	err := s.read(ctx, "read runs", func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, &rows, `
-			select id, kind, started_at, ended_at, result, looked, linked, unlinked, rebound, filled, conflicts, errors,
-			  auth0_calls, budget_wait_ms, note, lane
+			select `+runColumns+`
 			from runs
 			order by id desc
 			limit $1`, limit)
 	})
 	runs := make([]customer.Run, len(rows))
 	for i, r := range rows {
-		runs[i] = customer.Run{
-			ID: r.ID, Kind: r.Kind, Started: r.Started, Ended: r.Ended.Time, Result: customer.RunResult(r.Result.String),
-			Tally: customer.Tally{
-				Looked: r.Looked, Linked: r.Linked, Unlinked: r.Unlinked, Rebound: r.Rebound, Filled: r.Filled,
-				Conflicts: r.Conflicts, Errors: r.Errors, Auth0Calls: r.Auth0Calls,
-			},
-			BudgetWait: time.Duration(r.WaitMS) * time.Millisecond,
-			Note:       r.Note,
-			Lane:       r.Lane,
-		}
+		runs[i] = r.run()
 	}
 	return runs, err
 }

@@ -38,6 +38,8 @@ type Store struct {
 	listen func(until context.Context) *pq.Listener // nil behind PgBouncer
 	ping   time.Duration                            // how often Listen tries its connection
 	log    *zap.Logger
+
+	watchers watchers
 }
 
 // Open prepares a pool. The server need not be up: each call says

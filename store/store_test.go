@@ -337,6 +337,7 @@ func TestListenWakes(t *testing.T) {
 		defer close(ended)
 		s.Listen(ctx, func() { woken <- struct{}{} })
 	}()
+	<-woken // once by itself, for what came before
 	untilWoken(t, s, woken)
 	cancel()
 	<-ended

@@ -39,13 +39,15 @@ var errGivenUp = errors.New("given up: Auth0 fails")
 // that were not made are marked as skipped.
 func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) {
 	looks := make([]look, len(page))
-	var single, several, turn []*look
+	var urgent, single, several, turn []*look
 	for i, due := range page {
 		looks[i].due = due
 		switch l := &looks[i]; {
 		case due.Lifecycle == customer.Active, due.Hint.AuthUserID != "" && !p.settledHint(due):
 			single = append(single, l)
 		case !due.Email.Key.Matchable():
+		case due.Urgent:
+			urgent = append(urgent, l)
 		case due.Misses%searchTurn == searchTurn-1:
 			turn = append(turn, l)
 		default:
@@ -58,6 +60,7 @@ func (p *pass) lookUp(ctx context.Context, page []customer.Due) ([]look, error) 
 		several = p.putOffYoung(several)
 	}
 	several = append(several, turn...)
+	single = append(urgent, single...)
 	p.used(len(single), len(several))
 	err := p.oneByOne(ctx, single)
 	for batch := range slices.Chunk(several, searchBatch) {
@@ -120,7 +123,7 @@ func (p *pass) oneByOne(ctx context.Context, looks []*look) error {
 		var group errgroup.Group
 		for _, l := range some {
 			group.Go(func() error {
-				l.found, l.partial, l.err = p.ask(ctx, l.due)
+				l.found, l.partial, l.err = p.ask(inTime(ctx, l.due), l.due)
 				l.asked = l.err == nil
 				return nil
 			})
@@ -131,6 +134,14 @@ func (p *pass) oneByOne(ctx context.Context, looks []*look) error {
 		}
 	}
 	return p.stopping(ctx)
+}
+
+// inTime has the calls for somebody who waits go first at the rate limit.
+func inTime(ctx context.Context, due customer.Due) context.Context {
+	if due.Urgent {
+		return auth0sync.WithPriority(ctx, auth0sync.JIT)
+	}
+	return ctx
 }
 
 // count keeps the number of failures in a row. A budget that is used up ends the

@@ -239,7 +239,7 @@ func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.Worl
 		p.report(Outcome{Customer: l.due.Customer, Action: ActionLink, AuthUserID: verdict.Link.AuthUserID})
 		return nil
 	}
-	p.addHold(to, l, l.reason(verdict.Reason))
+	p.addHold(to, l, l.reason(verdict.Reason), l.rivals(verdict))
 	return nil
 }
 
@@ -257,18 +257,27 @@ func (l look) reason(decided customer.Reason) customer.Reason {
 	return decided
 }
 
-// addHold keeps a customer waiting. A look that only a delivery asked for and
-// that found nothing does not count as a miss: else a replayed delivery could
-// push a customer's next look a day away.
-func (p *pass) addHold(to *plan, l look, reason customer.Reason) {
+// rivals are the users of a conflict; none where some may have been missed, so
+// that those kept so far stay.
+func (l look) rivals(decided auth0sync.Verdict) []customer.Candidate {
+	if l.reason(decided.Reason) != decided.Reason || l.partial {
+		return nil
+	}
+	return decided.Rivals
+}
+
+// addHold keeps a customer waiting. A look that only a delivery or a request asked
+// for and that found nothing does not count as a miss: else a replayed delivery
+// could push a customer's next look a day away.
+func (p *pass) addHold(to *plan, l look, reason customer.Reason, rivals []customer.Candidate) {
 	if l.listed && reason == l.due.Reason && !p.isDue(l.due) {
 		return
 	}
 	misses := l.due.Misses
-	if l.due.Hint.AuthUserID == "" || misses == 0 {
+	if l.due.Hint.AuthUserID == "" && !l.due.Urgent || misses == 0 {
 		misses++
 	}
-	if reason == customer.SeveralUsers || reason == customer.UserTaken {
+	if reason.IsConflict() {
 		p.tally.Conflicts++
 	}
 	p.hold(to, l, customer.Hold{
@@ -276,6 +285,8 @@ func (p *pass) addHold(to *plan, l look, reason customer.Reason) {
 		Misses: misses,
 		Next:   p.nextCheck(p.now, l.due.ID, reason, misses),
 		Asked:  l.asked,
+
+		Candidates: rivals,
 	})
 }
 

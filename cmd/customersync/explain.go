@@ -62,6 +62,9 @@ func inWords(e customer.Explanation) string {
 	fmt.Fprintf(&b, "%s %s <%s>\n%s\n\n%s: %s\n", e.FirstName, e.LastName, e.Email.Address, e.ID, state, meaning.Sentence)
 	fmt.Fprintf(&b, "Who has to act: %s. %s\n", meaning.Who, meaning.Next)
 	fmt.Fprintf(&b, "Auth0 last asked: %s. Asked next: %s.\n\n", orNever(e.AskedAt), orNever(e.Next))
+	if len(e.Candidates) > 0 {
+		fmt.Fprintf(&b, "Auth0 users in question (customersync conflicts resolve):\n%s\n", candidatesInWords(e.Candidates))
+	}
 	for _, h := range e.History {
 		fmt.Fprintf(&b, "%s  %-12s %s  by %s %s", h.At.Format(time.RFC3339), h.What, change(h), h.Cause.Kind, h.Cause.Actor)
 		if h.Cause.Why != "" {

@@ -48,6 +48,8 @@ type cli struct {
 	Sync      syncCmd      `cmd:"" help:"Look once at every customer that is due, then end."`
 	Reconcile reconcileCmd `cmd:"" help:"Hold all customers against all users of the tenant, both ways."`
 	Explain   explainCmd   `cmd:"" help:"Say why a customer is in its state."`
+	Status    statusCmd    `cmd:"" help:"Say how the whole stands, and whether a person is needed."`
+	Conflicts conflictsCmd `cmd:"" help:"List and settle what only a person can decide."`
 	Keys      keysCmd      `cmd:"" help:"Make, list and revoke app keys."`
 	Config    configCmd    `cmd:"" help:"List the settings."`
 	Demo      demoCmd      `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
@@ -106,7 +108,7 @@ func (p process) exitCode(err error) int {
 	switch {
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, errPartial):
+	case errors.Is(err, errPartial), errors.Is(err, errNeedsPerson):
 		return exitPartial
 	}
 	return exitFailed
