@@ -2,6 +2,7 @@
 GO ?= go
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 20s
+SEEDS ?= 1000
 
 .PHONY: help
 help: ## list the targets
@@ -31,6 +32,10 @@ check: ## format, vet, lint, import rules, module files
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME
 	.ci/fuzz $(FUZZTIME)
+
+.PHONY: convergence
+convergence: postgres cc ## drive SEEDS worlds through every lane and hold the rows against the rule
+	$(GO) test -count=1 -timeout 60m -run TestEveryLaneConverges ./worker -converge.seeds=$(SEEDS)
 
 .PHONY: docs
 docs: build ## write the generated parts of the README

@@ -130,13 +130,18 @@ func closeness(r customer.Reason) int {
 	}, r)
 }
 
+// trusts reports whether an identity of a trusted provider stands behind the
+// user's address. The address is the primary identity's: a trusted one that was
+// linked later with an address of its own says nothing about it. Else whoever gets
+// a stranger's address into an untrusted connection could link a trusted identity
+// and take that stranger's customer.
 func (p Policy) trusts(u User) bool {
 	trusted := p.TrustedProviders
 	if len(trusted) == 0 {
 		trusted = DefaultTrustedProviders()
 	}
 	return slices.ContainsFunc(u.Identities, func(i Identity) bool {
-		return slices.Contains(trusted, i.Provider)
+		return !i.OtherEmail && slices.Contains(trusted, i.Provider)
 	})
 }
 

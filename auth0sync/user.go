@@ -29,6 +29,9 @@ type Identity struct {
 	Provider   string // "auth0", "google-oauth2", …
 	Connection string // the connection's name
 	UserID     string // the part of the user id after the first "|"
+	// OtherEmail says of a linked identity that it does not stand behind the user's
+	// address: it came with another one, or with that one unverified.
+	OtherEmail bool
 }
 
 // emailKey is the key of the user's address, or "" if it has none that is valid.

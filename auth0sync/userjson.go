@@ -26,6 +26,7 @@ type identityJSON struct {
 	Provider   string          `json:"provider"`
 	Connection string          `json:"connection"`
 	UserID     json.RawMessage `json:"user_id"` // a text or a number
+	Profile    json.RawMessage `json:"profileData"` // of linked identities: the user they were
 }
 
 func (i identityJSON) identity() Identity {
@@ -33,7 +34,27 @@ func (i identityJSON) identity() Identity {
 	if json.Unmarshal(i.UserID, &text) != nil {
 		text = string(i.UserID) // a number
 	}
-	return Identity{i.Provider, i.Connection, text}
+	return Identity{Provider: i.Provider, Connection: i.Connection, UserID: text}
+}
+
+// hasOtherEmail compares what a linked identity says of its address, if it says
+// anything, with the user's.
+func (i identityJSON) hasOtherEmail(key customer.EmailKey) bool {
+	var profile struct {
+		Email    *string         `json:"email"`
+		Verified json.RawMessage `json:"email_verified"`
+	}
+	if len(i.Profile) == 0 {
+		return false
+	}
+	if json.Unmarshal(i.Profile, &profile) != nil {
+		return true
+	}
+	if profile.Email == nil {
+		return false
+	}
+	email, err := customer.ParseEmail(*profile.Email)
+	return err != nil || email.Key != key || len(profile.Verified) > 0 && !isTrue(profile.Verified)
 }
 
 // userID is the id that the identity has, or had, as a user of its own.
@@ -58,8 +79,11 @@ func (j userJSON) user(seen time.Time, lane string) (User, error) {
 	if j.Email != nil {
 		u.Email = *j.Email
 	}
-	for _, i := range j.Identities {
-		u.Identities = append(u.Identities, i.identity())
+	key := u.emailKey()
+	for n, i := range j.Identities {
+		identity := i.identity()
+		identity.OtherEmail = n > 0 && i.hasOtherEmail(key)
+		u.Identities = append(u.Identities, identity)
 	}
 	return u, nil
 }

@@ -51,10 +51,14 @@ func receive(ctx context.Context, db sqlx.QueryerContext, d customer.Delivery) (
 			select count(*) > 0, count(pg_notify('`+channel+`', '')::text) filter (where state = 'new')
 			from taken`,
 		d.Source, d.EventID, d.Kind, state, null(d.Hint.AuthUserID), null(d.Hint.Email), null(string(d.Hint.Key)),
-		null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, d.Hint.Verified && !d.Hint.Deleted, body,
+		null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, actionable(d.Hint), body,
 		d.Hint.Partial).Scan(&fresh, &notified)
 	return fresh, err
 }
+
+// actionable reports whether a hint is of somebody who may be linked: one whose
+// address is verified, or whom a back end named outright.
+func actionable(h customer.Hint) bool { return !h.Deleted && (h.Verified || h.CustomerID != "") }
 
 // inboxRow is an understood delivery.
 type inboxRow struct {
@@ -204,7 +208,7 @@ func (s *Store) Complete(ctx context.Context, fence int64, p customer.Partial, h
 			set state = 'new', partial = false, hint_email = $2, hint_email_key = $3, hint_customer_id = $4,
 			  hint_identities = $5, actionable = $6
 			where id = $1 and state = 'ask'`,
-			p.ID, null(h.Email), null(string(h.Key)), null(string(h.CustomerID)), pq.Array(h.Identities), h.Verified)
+			p.ID, null(h.Email), null(string(h.Key)), null(string(h.CustomerID)), pq.Array(h.Identities), actionable(*h))
 		return err
 	})
 }

@@ -17,7 +17,12 @@ import (
 // daemon runs the worker until stop is called, which waits for its end.
 func (w world) daemon(t *testing.T, follow string) (stop func()) {
 	t.Helper()
-	d := newWorkerOf(t, w.store, w.tenant.Issuer(), worker.Config{Follow: follow, LogsEvery: 100 * time.Millisecond}, w.tenant.Advance)
+	return w.daemonOf(t, worker.Config{Follow: follow, LogsEvery: 100 * time.Millisecond})
+}
+
+func (w world) daemonOf(t *testing.T, c worker.Config) (stop func()) {
+	t.Helper()
+	d := newWorkerOf(t, w.store, w.tenant.Issuer(), c, w.tenant.Advance)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()

@@ -252,3 +252,31 @@ func TestAuth0FailingUnlinksNobody(t *testing.T) {
 		})
 	}
 }
+
+// A stranger's address in a connection that nobody trusts, and a trusted identity
+// of one's own linked to it, must not lead to the stranger's customer.
+func TestATrustedIdentityDoesNotVouchForAnotherIdentitysAddress(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		own  auth0sim.SignUp // the trusted identity
+		want customer.Reason // "": linked
+	}{
+		"an address of its own":       {auth0sim.SignUp{Email: "mallory@example.com", Connection: auth0sim.Google}, customer.ConnectionNotTrusted},
+		"the same address":            {auth0sim.SignUp{Email: "Ada@example.com", Connection: auth0sim.Google}, ""},
+		"the same address unverified": {auth0sim.SignUp{Email: "ada@example.com"}, customer.ConnectionNotTrusted},
+		"no address":                  {auth0sim.SignUp{Username: "mallory"}, ""}, // nothing speaks against it
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+			primary := w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", Connection: auth0sim.Enterprise, EmailVerified: yes()})
+			_, err := w.tenant.Link(primary.ID, w.signUp(t, test.own).ID)
+			must(t, err)
+			w.enroll(t, "ada@example.com")
+			w.look(t, "ada@example.com")
+			if got := w.reason(t, "ada@example.com"); got != test.want {
+				t.Errorf("reason %q, want %q", got, test.want)
+			}
+		})
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 )
 
 // Change changes a user and sends user.updated. Its updated_at moves on.
@@ -140,4 +141,18 @@ func (t *Tenant) standAlone(i Identity) User {
 	i.ProfileData = nil
 	u.Identities = []Identity{i}
 	return u
+}
+
+// Users are all users as they are now, in the order of their ids.
+func (t *Tenant) Users() []User {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []User
+	for _, r := range t.users {
+		if u, live := r.present(); live {
+			all = append(all, u)
+		}
+	}
+	slices.SortFunc(all, func(a, b User) int { return strings.Compare(a.ID, b.ID) })
+	return all
 }
