@@ -25,7 +25,7 @@ type userJSON struct {
 type identityJSON struct {
 	Provider   string          `json:"provider"`
 	Connection string          `json:"connection"`
-	UserID     json.RawMessage `json:"user_id"` // a text or a number
+	UserID     json.RawMessage `json:"user_id"`     // a text or a number
 	Profile    json.RawMessage `json:"profileData"` // of linked identities: the user they were
 }
 

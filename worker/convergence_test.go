@@ -34,7 +34,7 @@ var (
 func TestEveryLaneConverges(t *testing.T) {
 	t.Parallel()
 	for i := range *convergeSeeds {
-		seed := *convergeFrom + uint64(i) //nolint:gosec // small
+		seed := *convergeFrom + uint64(i)
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			l := newLife(t, seed)
