@@ -30,8 +30,10 @@ type LogPage struct {
 // ends now. ErrCursor means that the cursor is too old; ErrForbidden that the
 // scope read:logs is missing.
 //
-// Entries come in no order of time. The cursor is the last of the answer, which
-// is what Auth0 goes on from: it may give some twice, and leaves none out.
+// Entries come in no order of time, but a page is all there is behind its cursor,
+// up to its size, by log_id: so the greatest of them is where to go on, in
+// whatever order the page has them. An entry without an id is left out, since it
+// would stop the lane for good; a page with none but such is an error.
 // https://auth0.com/docs/deploy-monitor/logs/retrieve-log-events-using-mgmt-api
 func (d *Directory) Logs(ctx context.Context, cursor string) (LogPage, error) {
 	query := url.Values{"from": {cursor}, "take": {strconv.Itoa(logsAtOnce)}}
@@ -46,25 +48,51 @@ func (d *Directory) Logs(ctx context.Context, cursor string) (LogPage, error) {
 		return LogPage{}, fmt.Errorf("logs: %w", err)
 	}
 	page := LogPage{Cursor: cursor, More: len(entries) == logsAtOnce}
+	read := 0
 	for _, raw := range entries {
 		entry, err := readLog(SourceLogTail, raw)
 		if err != nil {
-			return LogPage{}, fmt.Errorf("logs: %w: an entry without an id", ErrUnavailable)
+			continue
 		}
-		page.Cursor = entry.EventID
+		read++
+		page.Cursor = laterLog(page.Cursor, entry.EventID)
 		if cursor != "" && entry.Understood {
-			page.Deliveries = append(page.Deliveries, entry)
+			page.Deliveries = append(page.Deliveries, oncePerUser(entry))
 		}
+	}
+	if read == 0 && len(entries) > 0 {
+		return LogPage{}, fmt.Errorf("logs: %w: entries without an id", ErrUnavailable)
 	}
 	return page, nil
 }
 
+// laterLog is the greater of two ids of log entries. They are numbers of many
+// digits that begin with the time.
+func laterLog(a, b string) string {
+	if len(a) > len(b) || len(a) == len(b) && a > b {
+		return a
+	}
+	return b
+}
+
+// oncePerUser makes all logins of a user one delivery. Only the first is news, as
+// the sign-up of those who have no entry of their own for that, and nothing tells
+// which that is: so each user costs a row, and a question to Auth0 where the entry
+// has no address, once until the inbox forgets it, however often they log in.
+func oncePerUser(d customer.Delivery) customer.Delivery {
+	if d.Kind == kindLogin {
+		d.EventID = "login:" + digest([]byte(d.Hint.AuthUserID))
+	}
+	return d
+}
+
 // logEntry is an entry of the tenant's log, as far as it is about users.
 type logEntry struct {
-	ID      string `json:"log_id"`
-	Type    string `json:"type"`
-	UserID  string `json:"user_id"`
-	Details struct {
+	ID       string `json:"log_id"`
+	Type     string `json:"type"`
+	UserID   string `json:"user_id"`
+	UserName string `json:"user_name"` // the address, where the user has no other name
+	Details  struct {
 		Body struct {
 			Email    string          `json:"email"`
 			Verified json.RawMessage `json:"email_verified"`
@@ -78,10 +106,12 @@ type logEntry struct {
 
 var errNoLogID = errors.New("a log entry without an id")
 
+// kindLogin is the type of a successful login.
+const kindLogin = "s"
+
 // readLog reads an entry. It is Understood if it may concern a customer: sign-ups
 // and changes of users. A login (s) counts as a sign-up only of those who never
-// appear as ss, through social and enterprise connections, and is not told apart
-// from their later ones.
+// appear as ss, through social and enterprise connections.
 // https://auth0.com/docs/deploy-monitor/logs/log-event-type-codes
 func readLog(source string, raw json.RawMessage) (customer.Delivery, error) {
 	var e logEntry
@@ -93,7 +123,10 @@ func readLog(source string, raw json.RawMessage) (customer.Delivery, error) {
 	user := userPayload{UserID: e.UserID, Email: e.Details.Body.Email}
 	switch e.Type {
 	case "ss", "sv", "sce", "scu":
-	case "s":
+	case kindLogin:
+		if user.Email == "" {
+			user.Email = e.UserName
+		}
 		if strings.HasPrefix(e.UserID, "auth0|") || strings.HasPrefix(e.UserID, "email|") || strings.HasPrefix(e.UserID, "sms|") {
 			return d, nil
 		}
@@ -104,7 +137,8 @@ func readLog(source string, raw json.RawMessage) (customer.Delivery, error) {
 		if strings.HasSuffix(e.Details.Request.Path, "/identities") {
 			d.Kind = "sapi/identities"
 		}
-		d.Hint.Deleted = e.Details.Request.Method == http.MethodDelete && !strings.Contains(e.Details.Request.Path, "/identities")
+		// recorded entries have the method in lower case
+		d.Hint.Deleted = strings.EqualFold(e.Details.Request.Method, http.MethodDelete) && !strings.Contains(e.Details.Request.Path, "/identities")
 	default:
 		return d, nil
 	}
@@ -140,22 +174,21 @@ func userInPath(path string) string {
 }
 
 // readLogStream reads what a log stream posts: an array of records, a record a
-// line, or one record. What is not understood comes back as such, once.
+// line, or one record. A record that is not understood does no harm to the others:
+// the whole is then kept aside as well.
 // https://auth0.com/docs/customize/log-streams/custom-log-streams
 func readLogStream(body []byte) []customer.Delivery {
 	records, err := logRecords(body)
-	if err != nil {
-		return []customer.Delivery{quarantined(SourceLogStream, digest(body), body)}
-	}
 	var all []customer.Delivery
 	for _, record := range records {
-		entry, err := readLog(SourceLogStream, record.Data)
-		if err != nil {
-			return []customer.Delivery{quarantined(SourceLogStream, digest(body), body)}
-		}
+		entry, wrong := readLog(SourceLogStream, record.Data)
+		err = errors.Join(err, wrong)
 		if entry.Understood { // most are about something else
-			all = append(all, entry)
+			all = append(all, oncePerUser(entry))
 		}
+	}
+	if err != nil {
+		all = append(all, quarantined(SourceLogStream, digest(body), body))
 	}
 	return all
 }
@@ -170,7 +203,13 @@ func logRecords(body []byte) (records []logRecord, err error) {
 		return nil, errors.New("not UTF-8")
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(body), []byte("[")) {
-		err = json.Unmarshal(body, &records)
+		var all []json.RawMessage
+		err = json.Unmarshal(body, &all)
+		for _, one := range all {
+			var record logRecord
+			err = errors.Join(err, json.Unmarshal(one, &record))
+			records = append(records, record)
+		}
 		return records, err
 	}
 	for d := json.NewDecoder(bytes.NewReader(body)); ; {
@@ -180,7 +219,7 @@ func logRecords(body []byte) (records []logRecord, err error) {
 			return records, nil
 		}
 		if err != nil {
-			return nil, err
+			return records, err // where the next begins cannot be told
 		}
 		records = append(records, one)
 	}

@@ -53,12 +53,21 @@ func TestWhatLogEntriesSay(t *testing.T) {
 			`"type":"s","user_id":"google-oauth2|1","details":{"body":{"email":"ada@example.com"}}`,
 			&customer.Hint{AuthUserID: "google-oauth2|1", Email: "ada@example.com", Key: "ada@example.com", Verified: true},
 		},
+		"a social login that names the user": {
+			`"type":"s","user_id":"google-oauth2|1","user_name":"ada@example.com"`,
+			&customer.Hint{AuthUserID: "google-oauth2|1", Email: "ada@example.com", Key: "ada@example.com", Verified: true},
+		},
+		"a social login by a name": {
+			`"type":"s","user_id":"github|1","user_name":"ada"`,
+			&customer.Hint{AuthUserID: "github|1", Verified: true, Partial: true},
+		},
 		"a deletion":              {`"type":"sdu","user_id":"auth0|1"`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
 		"a deletion by the API":   {`"type":"sapi","details":{"request":{"method":"DELETE","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
 		"a change by the API":     {`"type":"sapi","details":{"request":{"method":"PATCH","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
 		"a linking by the API":    {`"type":"sapi","details":{"request":{"method":"POST","path":"/api/v2/users/auth0%7C1/identities"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
 		"an unlinking":            {`"type":"sapi","details":{"request":{"method":"DELETE","path":"/api/v2/users/auth0%7C1/identities/email/2"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
 		"a call about no user":    {`"type":"sapi","details":{"request":{"method":"POST","path":"/api/v2/clients"}}`, nil},
+		"a deletion as recorded":  {`"type":"sapi","details":{"request":{"method":"delete","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
 		"a database login":        {`"type":"s","user_id":"auth0|1","details":{"body":{"email":"ada@example.com"}}`, nil},
 		"a failed login":          {`"type":"f","user_id":"auth0|1"`, nil},
 		"scope as an array":       {`"type":"seccft","scope":["a"]`, nil},
@@ -72,7 +81,7 @@ func TestWhatLogEntriesSay(t *testing.T) {
 			switch {
 			case test.want == nil && len(got) != 0:
 				t.Errorf("%+v", got)
-			case test.want != nil && (len(got) != 1 || !got[0].Understood || got[0].EventID != "9001" || got[0].Source != auth0sync.SourceLogStream):
+			case test.want != nil && (len(got) != 1 || !got[0].Understood || got[0].Kind != "s" && got[0].EventID != "9001" || got[0].Source != auth0sync.SourceLogStream):
 				t.Errorf("%+v", got)
 			case test.want != nil:
 				if diff := cmp.Diff(*test.want, got[0].Hint); diff != "" {
@@ -104,10 +113,83 @@ func TestTheFormsOfALogStream(t *testing.T) {
 	if got := logStream(t, "[]"); len(got) != 0 {
 		t.Errorf("nothing: %+v", got)
 	}
-	for _, body := range []string{"rubbish", "[1]", `[{"data":{}}]`, record(1) + "\nrubbish", "\xff", "null", `{"log_id":"1","data":null}`} {
+	for _, body := range []string{"rubbish", "[1]", `[{"data":{}}]`, "\xff", "null", `{"log_id":"1","data":null}`} {
 		if got := logStream(t, body); len(got) != 1 || got[0].Understood || string(got[0].Body) != body || got[0].EventID == "" {
 			t.Errorf("%q: %+v", body, got)
 		}
+	}
+}
+
+// The Authorization header of a log stream is whatever was typed in.
+func TestALogStreamMayLeaveOutTheWordBearer(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]bool{
+		"Bearer " + logToken: true, "bearer " + logToken: true, logToken: true,
+		"Basic " + logToken: false, logToken + " ": false, newToken: false, "": false,
+	} {
+		got, err := verifier(t).Verify(http.Header{"Authorization": {header}}, []byte("[]"))
+		if (err == nil) != want || len(got) != 0 {
+			t.Errorf("%q: %+v, %v", header, got, err)
+		}
+	}
+}
+
+// Records that are not understood do not take the others with them.
+func TestOneBadRecordOfALogStreamHarmsNoOther(t *testing.T) {
+	t.Parallel()
+	const one, other = `{"data":{"log_id":"91","type":"sv","user_id":"auth0|1"}}`, `{"data":{"log_id":"92","type":"sv","user_id":"auth0|2"}}`
+	for body, want := range map[string]int{
+		"[" + one + `,{"data":{}},` + other + "]": 2,
+		"[" + one + ",1," + other + "]":           2,
+		one + "\n{}\n" + other:                    2,
+		one + "\nrubbish\n" + other:               1,
+	} {
+		got := logStream(t, body)
+		if len(got) != want+1 || got[want].Understood || string(got[want].Body) != body {
+			t.Errorf("%s: %+v", body, got)
+		}
+		for _, d := range got[:min(want, len(got))] {
+			if !d.Understood {
+				t.Errorf("%s: %+v", body, got)
+			}
+		}
+	}
+}
+
+// People log in every day: that is one row in the inbox, not thirty.
+func TestAllLoginsOfAUserAreOneDelivery(t *testing.T) {
+	t.Parallel()
+	login := func(id, user string) string {
+		return fmt.Sprintf(`{"data":{"log_id":%q,"type":"s","user_id":%q}}`, id, user)
+	}
+	got := logStream(t, login("1", "apple|1")+login("2", "apple|1")+login("3", "apple|2"))
+	if len(got) != 3 || got[0].EventID != got[1].EventID || got[0].EventID == got[2].EventID {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Auth0 answers in any order: the way on is behind all of the page.
+func TestLogsAreReadOnFromTheGreatestID(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		answer string
+		want   string // "": an error
+	}{
+		"in order":          {`[{"log_id":"9001"},{"log_id":"9002"}]`, "9002"},
+		"in reverse":        {`[{"log_id":"9002"},{"log_id":"9001"}]`, "9002"},
+		"more digits":       {`[{"log_id":"10000"},{"log_id":"9001"}]`, "10000"},
+		"nothing new":       {`[]`, "9000"},
+		"one without an id": {`[{"log_id":"9001"},{"type":"ss"},{"log_id":7}]`, "9001"},
+		"none with an id":   {`[{"type":"ss"}]`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := directory(t, answering(http.StatusOK, "application/json", test.answer))
+			page, err := d.Logs(t.Context(), "9000")
+			if page.Cursor != test.want || (err != nil) != (test.want == "") {
+				t.Errorf("%+v, %v", page, err)
+			}
+		})
 	}
 }
 
