@@ -1,14 +1,17 @@
 package auth0sync
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"mime"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,9 +20,20 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// ErrCursor says that Auth0 cannot go on from a cursor: what came after it may be
+// ErrCursor says that there is no going on from a cursor: what came after it may be
 // lost.
-var ErrCursor = errors.New("Auth0 does not know this cursor any more")
+var ErrCursor = errors.New("there is no going on from this cursor")
+
+// LaterError is a refusal that says when to come again.
+type LaterError struct {
+	After time.Duration
+	Err   error
+}
+
+func (e *LaterError) Error() string { return fmt.Sprintf("%v; again after %s", e.Err, e.After) }
+
+// Unwrap returns the refusal.
+func (e *LaterError) Unwrap() error { return e.Err }
 
 // FeedItem is a message of the event feed.
 type FeedItem struct {
@@ -30,8 +44,9 @@ type FeedItem struct {
 const (
 	// feedQuiet is how long the feed may be silent, heartbeats included.
 	feedQuiet = 90 * time.Second
-	// longestEvent is the most bytes an event may have.
-	longestEvent = 1 << 20
+	// longestEvent is the most bytes an event may have: a user.updated has the profile
+	// twice, and Auth0 keeps profiles below 1 MB.
+	longestEvent = 4 << 20
 )
 
 // Feed follows Auth0's event feed from behind a cursor, or with "" from now on.
@@ -75,22 +90,30 @@ func (d *Directory) subscribe(ctx context.Context, cursor string) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	if res.StatusCode == http.StatusOK {
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) //nolint:errcheck // no type is a wrong one too
+	if res.StatusCode == http.StatusOK && kind == "text/event-stream" {
 		return res.Body, nil
 	}
 	defer func() { _ = res.Body.Close() }() // what matters has been read
-	return nil, feedRefusal(res)
+	err = feedRefusal(res, cursor)
+	if s, wrong := strconv.Atoi(res.Header.Get("Retry-After")); wrong == nil && s > 0 {
+		return nil, &LaterError{After: time.Duration(s) * time.Second, Err: err}
+	}
+	return nil, err
 }
 
-// feedRefusal says why there is no feed.
-func feedRefusal(res *http.Response) error {
+// feedRefusal says why there is no feed. The only part of the question that may be
+// wrong is the cursor.
+func feedRefusal(res *http.Response, cursor string) error {
 	var answer struct {
 		Message string `json:"message"`
 		Code    string `json:"errorCode"`
 	}
 	_ = json.NewDecoder(res.Body).Decode(&answer) // without it the status must do
 	switch {
-	case res.StatusCode == http.StatusGone, answer.Code == "cursor_expired", answer.Code == "invalid_cursor":
+	case res.StatusCode == http.StatusOK:
+		return fmt.Errorf("%w: the answer is not a stream of events", ErrUnavailable)
+	case res.StatusCode == http.StatusBadRequest && cursor != "", res.StatusCode == http.StatusGone, answer.Code == "cursor_expired", answer.Code == "invalid_cursor":
 		return ErrCursor
 	case res.StatusCode == http.StatusForbidden && strings.Contains(strings.ToLower(answer.Message), "maximum concurrent"):
 		return fmt.Errorf("%w: as many connections as the plan allows are in use", ErrRateLimited)
@@ -103,7 +126,12 @@ func feedRefusal(res *http.Response) error {
 // errNothing is a message that says nothing.
 var errNothing = errors.New("nothing said")
 
+// feedItem reads a message. An event that is too large for us or for Auth0 would
+// come again and again: there is no way but around it.
 func feedItem(event sse.Event, err error) (FeedItem, error) {
+	if errors.Is(err, bufio.ErrTooLong) {
+		return FeedItem{}, fmt.Errorf("%w: the event behind it is too large", ErrCursor)
+	}
 	if err != nil {
 		return FeedItem{}, fmt.Errorf("%w: broken off: %w", ErrUnavailable, err)
 	}
@@ -120,12 +148,17 @@ func feedItem(event sse.Event, err error) (FeedItem, error) {
 	switch {
 	case event.Type == "error" && (message.Code == "cursor_expired" || message.Code == "invalid_cursor"):
 		return FeedItem{}, ErrCursor
+	case event.Type == "error" && message.Code == "payload_too_large":
+		return FeedItem{}, fmt.Errorf("%w: the event behind it is too large", ErrCursor)
 	case event.Type == "error":
 		return FeedItem{}, fmt.Errorf("%w: the feed says %q", ErrUnavailable, message.Code)
 	case item.Cursor == "":
 		return FeedItem{}, errNothing
 	case event.Type == "offset-only":
 		return item, nil
+	}
+	if message.Event == nil { // not understood: kept aside as it came
+		message.Event = json.RawMessage(event.Data)
 	}
 	delivery := readEvent(message.Event)
 	item.Delivery = &delivery

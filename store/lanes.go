@@ -12,20 +12,18 @@ import (
 )
 
 // Follow takes in what a lane brought and moves its cursor, both or neither. It
-// returns how many of the deliveries were not in the inbox yet.
-func (s *Store) Follow(ctx context.Context, fence int64, lane string, deliveries []customer.Delivery, cursor string) (fresh int, err error) {
+// returns which of the deliveries were not in the inbox yet. customer.ErrLeaseLost
+// if the lease was taken over.
+func (s *Store) Follow(ctx context.Context, fence int64, lane string, deliveries []customer.Delivery, cursor string) (fresh []bool, err error) {
 	err = s.inTx(ctx, "follow "+lane, func(tx *sqlx.Tx) error {
-		fresh = 0
+		fresh = make([]bool, len(deliveries))
 		if err := checkFence(ctx, tx, fence); err != nil {
 			return err
 		}
-		for _, d := range deliveries {
-			isFresh, err := receive(ctx, tx, d)
-			if err != nil {
+		for i, d := range deliveries {
+			var err error
+			if fresh[i], err = receive(ctx, tx, d); err != nil {
 				return err
-			}
-			if isFresh {
-				fresh++
 			}
 		}
 		return moveCursor(ctx, tx, lane, cursor)

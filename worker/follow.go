@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,7 +36,17 @@ const (
 	// followAgain and followAgainMost are the pauses between failures.
 	followAgain     = time.Second
 	followAgainMost = time.Minute
+	// crowdedOut is how many refusals in a row make the logs stand in for a feed
+	// whose connections others hold: some minutes, in which those of a replica that
+	// died end.
+	crowdedOut = 8
+	// shortest is how long a connection lasts that ends as it should; Auth0 keeps
+	// them for minutes.
+	shortest = 10 * time.Second
 )
+
+// errNothingCame says that a connection ended before it was of any use.
+var errNothingCame = errors.New("the connection ended at once")
 
 // serveFollow follows Auth0 while this process has the lease for it.
 func (w *Worker) serveFollow(ctx context.Context) {
@@ -74,6 +85,7 @@ func (w *Worker) followUnderLease(ctx context.Context, fence int64) {
 	}()
 	f := &following{Worker: w, fence: fence}
 	f.run(ctx)
+	f.metrics.following.Reset()
 	stop(nil)
 	<-renewing
 }
@@ -84,6 +96,7 @@ type following struct {
 	fence   int64
 	written time.Time // when a cursor was last written
 	failing int       // tries in a row that failed
+	lane    string    // followed last
 }
 
 // run follows the best lane there is, until ctx ends.
@@ -91,7 +104,7 @@ func (f *following) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		if f.follow != FollowLogs {
 			err := f.guarded(ctx, laneFeed, f.followFeed)
-			if !errors.Is(err, auth0sync.ErrForbidden) {
+			if !f.notToBeHad(err) {
 				f.recover(ctx, laneFeed, err)
 				continue
 			}
@@ -100,14 +113,35 @@ func (f *following) run(ctx context.Context) {
 				pause(ctx, betterAgain)
 				continue
 			}
+			f.failing = 0
 		}
 		f.followLogsFor(ctx, betterAgain)
 	}
 }
 
+// notToBeHad reports whether there is no use in trying the feed again soon.
+func (f *following) notToBeHad(err error) bool {
+	crowded := f.follow == FollowAuto && f.failing >= crowdedOut && errors.Is(err, auth0sync.ErrRateLimited)
+	return crowded || errors.Is(err, auth0sync.ErrForbidden)
+}
+
+// uses says once that this process follows by another lane than before.
+func (f *following) uses(lane string) {
+	if f.lane != lane {
+		f.metrics.following.Reset()
+		f.lane = lane
+		f.log.Info("following Auth0", zap.String("lane", lane))
+	}
+	f.metrics.followsBy(lane)
+}
+
 // guarded follows a lane and survives its panics.
 func (f *following) guarded(ctx context.Context, lane string, do func(context.Context) error) (err error) {
-	defer f.metrics.following.WithLabelValues(lane).Set(0)
+	defer func() {
+		if err != nil {
+			f.metrics.following.WithLabelValues(lane).Set(0)
+		}
+	}()
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
@@ -117,52 +151,63 @@ func (f *following) guarded(ctx context.Context, lane string, do func(context.Co
 	return do(ctx)
 }
 
-// recover waits before the next try, the longer the more have failed.
+// recover waits before the next try, the longer the more have failed, or for as
+// long as Auth0 asks.
 func (f *following) recover(ctx context.Context, lane string, err error) {
 	if err == nil || ctx.Err() != nil {
 		f.failing = 0
 		return
 	}
-	f.log.Warn("following Auth0", zap.String("lane", lane), zap.Error(err))
+	f.log.Warn("following Auth0 failed", zap.String("lane", lane), zap.Error(err))
 	again := min(followAgain<<min(f.failing, 6), followAgainMost)
 	f.failing++
-	pause(ctx, again/2+rand.N(again/2)) //nolint:gosec // jitter
+	again = again/2 + rand.N(again/2) //nolint:gosec // jitter
+	var later *auth0sync.LaterError
+	if errors.As(err, &later) {
+		again = min(max(again, later.After), betterAgain)
+	}
+	pause(ctx, again)
 }
 
-// followFeed takes in one connection of the event feed. A connection that cannot
-// go on from where the last one ended starts from now, and a full reconcile makes
+// followFeed takes in one connection of the event feed. Where there is no going on
+// from the cursor the next connection starts from now, and a full reconcile makes
 // up for what was missed.
 func (f *following) followFeed(ctx context.Context) error {
 	cursor, _, err := f.store.Cursor(ctx, laneFeed)
 	if err != nil {
 		return fmt.Errorf("read cursor: %w", err)
 	}
+	began, came := time.Now(), false
 	for item, err := range f.directory.Feed(ctx, cursor) {
-		switch {
-		case errors.Is(err, auth0sync.ErrCursor):
-			f.log.Warn("the event feed does not go back far enough; a full reconcile makes up for it")
-			_, err := f.store.Follow(ctx, f.fence, laneFeed, nil, "") // the next connection starts from now
-			return err
-		case err != nil:
+		if errors.Is(err, auth0sync.ErrCursor) {
+			_, lost := f.store.Follow(ctx, f.fence, laneFeed, nil, "")
+			return errors.Join(err, lost)
+		}
+		if err != nil {
 			return err
 		}
 		if err := f.take(ctx, item, cursor); err != nil {
 			return fmt.Errorf("take in: %w", err)
 		}
+		came = came || item.Cursor != ""
+	}
+	if !came && time.Since(began) < shortest {
+		return errNothingCame
 	}
 	return nil
 }
 
 // take acts on one item of the feed.
 func (f *following) take(ctx context.Context, item auth0sync.FeedItem, from string) error {
+	f.uses(laneFeed)
+	switch {
+	case item.Cursor == "" && from == "":
+		return f.missed(ctx, laneFeed) // only now: from here on nothing is missed
+	case item.Cursor == "":
+		return nil
+	}
 	f.failing = 0
 	switch {
-	case item.Cursor == "":
-		f.metrics.following.WithLabelValues(laneFeed).Set(1)
-		if from != "" {
-			return nil
-		}
-		return f.missed(ctx, laneFeed) // only now: from here on nothing is missed
 	case item.Delivery == nil && time.Since(f.written) < beatsApart:
 		return nil
 	case item.Delivery == nil:
@@ -178,8 +223,10 @@ func (f *following) note(ctx context.Context, lane string, deliveries []customer
 		return err
 	}
 	f.written = time.Now()
-	f.metrics.followed.WithLabelValues(lane).Add(float64(len(deliveries)))
-	if fresh > 0 {
+	for i, d := range deliveries {
+		f.metrics.followed.WithLabelValues(lane, deliveryResult(d, fresh[i])).Inc()
+	}
+	if slices.Contains(fresh, true) {
 		f.Wake()
 	}
 	return nil

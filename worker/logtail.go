@@ -35,21 +35,25 @@ func (f *following) followLogsFor(ctx context.Context, d time.Duration) {
 			return
 		}
 		if err == nil {
-			pause(ctx, f.untilNextLogs(ctx))
+			f.untilNextLogs(ctx)
 		}
 	}
 }
 
-func (f *following) untilNextLogs(ctx context.Context) time.Duration {
-	if waiting, err := f.store.AnyPending(ctx); err == nil && !waiting {
-		return max(logsElse, f.logsEvery)
+// untilNextLogs waits until it is time to read the log again: soon if anybody
+// waits, who may have been made while this did.
+func (f *following) untilNextLogs(ctx context.Context) {
+	for since := time.Now(); ctx.Err() == nil; {
+		pause(ctx, f.logsEvery)
+		waiting, err := f.store.AnyPending(ctx)
+		if err != nil || waiting || time.Since(since) >= logsElse {
+			return
+		}
 	}
-	return f.logsEvery
 }
 
 // readLogs takes in what the log has since the cursor.
 func (f *following) readLogs(ctx context.Context) error {
-	f.metrics.following.WithLabelValues(laneLogs).Set(1)
 	cursor, moved, err := f.store.Cursor(ctx, laneLogs)
 	if err != nil {
 		return fmt.Errorf("read cursor: %w", err)
@@ -69,6 +73,7 @@ func (f *following) readLogs(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		f.uses(laneLogs)
 		if err := f.note(ctx, laneLogs, page.Deliveries, page.Cursor); err != nil {
 			return fmt.Errorf("take in: %w", err)
 		}
@@ -85,6 +90,7 @@ func (f *following) startLogs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.uses(laneLogs)
 	if page.Cursor == "" {
 		return nil // an empty log: whoever comes first in it makes the gap
 	}

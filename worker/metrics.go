@@ -17,6 +17,7 @@ type metrics struct {
 	inbox       *prometheus.CounterVec
 	followed    *prometheus.CounterVec
 	following   *prometheus.GaugeVec
+	heard       *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -47,14 +48,18 @@ func newMetrics(r prometheus.Registerer) metrics {
 		}, []string{"outcome"}),
 		followed: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "customersync_followed_total",
-			Help: "What the lanes that follow Auth0 brought.",
-		}, []string{"lane"}),
+			Help: "What the lanes that follow Auth0 brought, by lane and result.",
+		}, []string{"lane", "result"}),
 		following: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "customersync_following",
 			Help: "1 while this process follows Auth0 by the lane.",
 		}, []string{"lane"}),
+		heard: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "customersync_following_last_heard_timestamp_seconds",
+			Help: "When the lane last answered, be it that nothing happened.",
+		}, []string{"lane"}),
 	}
-	r.MustRegister(m.runs, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox, m.followed, m.following)
+	r.MustRegister(m.runs, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox, m.followed, m.following, m.heard)
 	return m
 }
 
@@ -75,6 +80,12 @@ func (m metrics) finished(r customer.Run) {
 }
 
 func (m metrics) delivery(source, result string) { m.deliveries.WithLabelValues(source, result).Inc() }
+
+// followsBy says that this process follows by the lane.
+func (m metrics) followsBy(lane string) {
+	m.following.WithLabelValues(lane).Set(1)
+	m.heard.WithLabelValues(lane).SetToCurrentTime()
+}
 
 func (m metrics) absorbed(a customer.Absorbed) {
 	m.inbox.WithLabelValues("matched").Add(float64(a.Matched))

@@ -58,7 +58,7 @@ type listing interface {
 type lanes interface {
 	Cursor(ctx context.Context, lane string) (cursor string, moved time.Time, err error)
 	AnyPending(ctx context.Context) (bool, error)
-	Follow(ctx context.Context, fence int64, lane string, deliveries []customer.Delivery, cursor string) (fresh int, err error)
+	Follow(ctx context.Context, fence int64, lane string, deliveries []customer.Delivery, cursor string) (fresh []bool, err error)
 	NoteGap(ctx context.Context, fence int64, lane string) error
 	Owed(ctx context.Context) (bool, error)
 	SettleGaps(ctx context.Context, fence int64, began time.Time) error
