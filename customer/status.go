@@ -15,6 +15,8 @@ type Status struct {
 	DueSince  time.Time      // zero: nobody is due
 	Runs      []LastRuns     // by kind
 	Leases    []Lease        // by name
+	Lanes     []Lane         // that are, or were, followed, by name
+	Gone      int            // linked customers whose Auth0 user is gone, within its grace period or held by the limit of unlinks
 	Inbox     Backlog
 }
 

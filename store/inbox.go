@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -259,4 +260,21 @@ func takeKept(ctx context.Context, tx *sqlx.Tx, d customer.Draft) (inboxRow, err
 		return inboxRow{}, nil
 	}
 	return newest, err
+}
+
+// LastDeliveries is when the last delivery of each source came, of those that are
+// still in the inbox.
+func (s *Store) LastDeliveries(ctx context.Context) (map[string]time.Time, error) {
+	var rows []struct {
+		Source string    `db:"source"`
+		At     time.Time `db:"at"`
+	}
+	err := s.read(ctx, "read last deliveries", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &rows, `select source, max(received_at) as at from inbox group by source`)
+	})
+	last := map[string]time.Time{}
+	for _, r := range rows {
+		last[r.Source] = r.At.UTC()
+	}
+	return last, err
 }

@@ -99,19 +99,17 @@ func (s *Store) SettleGaps(ctx context.Context, fence int64, began time.Time) er
 	})
 }
 
-// Lanes returns the lanes that were followed, by name.
-func (s *Store) Lanes(ctx context.Context) ([]customer.Lane, error) {
+// lanes reads the lanes that were followed, by name.
+func lanes(ctx context.Context, tx *sqlx.Tx) ([]customer.Lane, error) {
 	var rows []struct {
 		Name  string       `db:"name"`
 		Moved time.Time    `db:"moved_at"`
 		Gap   sql.NullTime `db:"gap_at"`
 	}
-	err := s.read(ctx, "read lanes", func(ctx context.Context) error {
-		return s.db.SelectContext(ctx, &rows, `select name, moved_at, gap_at from lanes order by name`)
-	})
-	lanes := make([]customer.Lane, len(rows))
+	err := tx.SelectContext(ctx, &rows, `select name, moved_at, gap_at from lanes order by name`)
+	all := make([]customer.Lane, len(rows))
 	for i, r := range rows {
-		lanes[i] = customer.Lane{Name: r.Name, Moved: r.Moved.UTC(), Gap: utc(r.Gap)}
+		all[i] = customer.Lane{Name: r.Name, Moved: r.Moved.UTC(), Gap: utc(r.Gap)}
 	}
-	return lanes, err
+	return all, err
 }

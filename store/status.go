@@ -20,7 +20,7 @@ func (s *Store) Status(ctx context.Context) (customer.Status, error) {
 			return err
 		}
 		for _, part := range []func(context.Context, *sqlx.Tx, *customer.Status) error{
-			countCustomers, oldestPending, countDue, lastRuns, readLeases, countInbox,
+			countCustomers, oldestPending, countDue, lastRuns, readLeases, countInbox, readLanes, countGone,
 		} {
 			if err := part(ctx, tx, &st); err != nil {
 				return err
@@ -49,6 +49,18 @@ func countCustomers(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error
 		}
 	}
 	return err
+}
+
+func readLanes(ctx context.Context, tx *sqlx.Tx, st *customer.Status) (err error) {
+	st.Lanes, err = lanes(ctx, tx)
+	return err
+}
+
+func countGone(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
+	return tx.GetContext(ctx, &st.Gone, `
+		select count(*)
+		from customers
+		where gone_at is not null and lifecycle = 'active'`)
 }
 
 func oldestPending(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {

@@ -62,6 +62,12 @@ func statusInWords(s customer.Status) string {
 	for _, l := range s.Leases {
 		b.WriteString(leaseInWords(l))
 	}
+	for _, l := range s.Lanes {
+		fmt.Fprintf(&b, "Lane %s: followed up to %s%s\n", l.Name, timeText(l.Moved), prefixed("; a full reconcile is to make up for what was missed before ", timeText(l.Gap)))
+	}
+	if s.Gone > 0 {
+		fmt.Fprintf(&b, "Linked customers whose Auth0 user is gone: %d\n", s.Gone)
+	}
 	b.WriteString("\n")
 	for _, sentence := range s.NeedsPerson() {
 		fmt.Fprintf(&b, "A person is needed. %s\n", sentence)
@@ -82,8 +88,9 @@ func runsInWords(r customer.LastRuns) string {
 		success = "never"
 	}
 	a := r.Attempt
-	return fmt.Sprintf("Run %s: last attempt %s, %s: looked at %d, linked %d, conflicts %d, errors %d, %d Auth0 calls%s; last success %s\n",
-		r.Kind, timeText(a.Started), result, a.Looked, a.Linked, a.Conflicts, a.Errors, a.Auth0Calls, prefixed(": ", a.Note), success)
+	return fmt.Sprintf("Run %s: last attempt %s, %s: looked at %d%s, linked %d, unlinked %d, conflicts %d, errors %d, %d Auth0 calls%s; last success %s\n",
+		r.Kind, timeText(a.Started), result, a.Looked, prefixed(" by ", a.Lane), a.Linked, a.Unlinked, a.Conflicts, a.Errors, a.Auth0Calls,
+		prefixed(": ", a.Note), success)
 }
 
 func leaseInWords(l customer.Lease) string {
@@ -122,7 +129,12 @@ func statusJSON(s customer.Status) map[string]any {
 	for _, l := range s.Leases {
 		leases = append(leases, map[string]any{"name": l.Name, "holder": l.Holder, "until": timeText(l.Until)})
 	}
+	lanes := []map[string]any{}
+	for _, l := range s.Lanes {
+		lanes = append(lanes, map[string]any{"name": l.Name, "moved_at": timeText(l.Moved), "gap_at": timeText(l.Gap)})
+	}
 	return map[string]any{
+		"lanes": lanes, "gone": s.Gone,
 		"at": timeText(s.At), "customers": customers, "pending": pending, "conflicts": s.Conflicts(),
 		"oldest_pending": map[string]any{"customer_id": s.Oldest.ID, "since": timeText(s.Oldest.CreatedAt)},
 		"due_now":        s.Due, "due_since": timeText(s.DueSince), "runs": runs, "leases": leases,
