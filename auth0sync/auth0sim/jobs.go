@@ -55,6 +55,16 @@ func (t *Tenant) serveExport(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, j.describe("pending"))
 }
 
+// isBuilt gives small files the moment they take: tests move the clock.
+func (j *job) isBuilt() bool {
+	select {
+	case <-j.built:
+		return true
+	case <-time.After(time.Second):
+		return false
+	}
+}
+
 // describe is the job as Auth0 shows it.
 func (j *job) describe(status string) map[string]any {
 	shown := maps.Clone(j.request)
@@ -82,6 +92,9 @@ func (t *Tenant) serveJob(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	left := t.o.ExportTakes - now.Sub(j.made)
+	if left <= 0 && !j.isBuilt() {
+		left = time.Second // however the clock moved
+	}
 	switch {
 	case faults.FailExports:
 		writeJSON(w, http.StatusOK, j.describe("failed"))
@@ -93,7 +106,6 @@ func (t *Tenant) serveJob(w http.ResponseWriter, r *http.Request) {
 		shown["time_left_seconds"] = int(left.Seconds())
 		writeJSON(w, http.StatusOK, shown)
 	default:
-		<-j.built // it takes us a moment, however the clock moved
 		shown := j.describe("completed")
 		shown["percentage_done"] = 100
 		shown["location"] = t.link(j)

@@ -37,7 +37,11 @@ func (t *Tenant) serveSearch(w http.ResponseWriter, r *http.Request) {
 	t.mu.Unlock()
 	sortUsers(users, values.Get("sort"))
 	total := len(users)
-	found := profiles(r, users[page.from(total):page.to(total)])
+	some := []User{}
+	for _, u := range users[page.from(total):page.to(total)] {
+		some = append(some, *u)
+	}
+	found := profiles(r, some)
 	if values.Get("include_totals") == "true" {
 		writeJSON(w, http.StatusOK, map[string]any{"start": page.start(), "limit": page.size, "length": len(found), "users": found, "total": total})
 		return
@@ -45,14 +49,15 @@ func (t *Tenant) serveSearch(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, found)
 }
 
-// search finds users in the index as it was one lag ago. t.mu is held.
-func (t *Tenant) search(q query) []User {
+// search finds users in the index as it was one lag ago; they are not to be
+// changed. t.mu is held.
+func (t *Tenant) search(q query) []*User {
 	at := t.now().Add(-t.o.SearchLag)
-	found := []User{}
+	found := []*User{}
 	emails, ok := q.emails()
 	if !ok {
 		for _, r := range t.users {
-			if u, live := r.asOf(at); live && q.matches(&u) {
+			if u, live := r.asOf(at); live && q.matches(u) {
 				found = append(found, u)
 			}
 		}
@@ -62,7 +67,7 @@ func (t *Tenant) search(q query) []User {
 	for _, email := range slices.Compact(emails) {
 		for _, id := range t.everEmail[email] {
 			// A user that has had two of the addresses is found by the one it had then.
-			if u, live := t.users[id].asOf(at); live && strings.ToLower(u.Email) == email && q.matches(&u) {
+			if u, live := t.users[id].asOf(at); live && strings.ToLower(u.Email) == email && q.matches(u) {
 				found = append(found, u)
 			}
 		}
@@ -71,8 +76,8 @@ func (t *Tenant) search(q query) []User {
 }
 
 // sortUsers obeys sort=field:1 or field:-1; without, the oldest come first.
-func sortUsers(users []User, by string) {
-	slices.SortFunc(users, func(a, b User) int {
+func sortUsers(users []*User, by string) {
+	slices.SortFunc(users, func(a, b *User) int {
 		if order := a.CreatedAt.Compare(b.CreatedAt); order != 0 {
 			return order
 		}
@@ -82,8 +87,8 @@ func sortUsers(users []User, by string) {
 	if field == "" {
 		return
 	}
-	slices.SortStableFunc(users, func(a, b User) int {
-		order := slices.Compare(fieldValues(&a, field), fieldValues(&b, field))
+	slices.SortStableFunc(users, func(a, b *User) int {
+		order := slices.Compare(fieldValues(a, field), fieldValues(b, field))
 		if direction == "-1" {
 			return -order
 		}

@@ -231,7 +231,7 @@ func TestSearchByIndexFindsWhatAFullScanFinds(t *testing.T) {
 		slices.Sort(got)
 		want := []string{}
 		for id, record := range tenant.users {
-			if u, live := record.asOf(tenant.now().Add(-time.Minute)); live && q.matches(&u) {
+			if u, live := record.asOf(tenant.now().Add(-time.Minute)); live && q.matches(u) {
 				want = append(want, id)
 			}
 		}

@@ -58,13 +58,13 @@ func (r *record) present() (User, bool) {
 }
 
 // asOf is the user as search sees it when it has seen everything up to at.
-func (r *record) asOf(at time.Time) (User, bool) {
-	for _, s := range slices.Backward(r.states) {
-		if !s.at.After(at) {
-			return s.user, !s.deleted
+func (r *record) asOf(at time.Time) (*User, bool) {
+	for i := range slices.Backward(r.states) {
+		if s := &r.states[i]; !s.at.After(at) {
+			return &s.user, !s.deleted
 		}
 	}
-	return User{}, false
+	return nil, false
 }
 
 // forget drops the states that nobody can see any more at horizon or later.
