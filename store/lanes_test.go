@@ -123,7 +123,8 @@ func TestAGapIsOwedUntilAReconcileThatBeganAfterIt(t *testing.T) {
 	if owed() || cursor(t, s) != "2" {
 		t.Errorf("owed: %t, at %q", owed(), cursor(t, s))
 	}
-	lanes, err := s.Lanes(t.Context())
+	status, err := s.Status(t.Context())
+	lanes := status.Lanes
 	if err != nil || len(lanes) != 1 || lanes[0].Name != "lane" || !lanes[0].Gap.IsZero() || lanes[0].Moved.IsZero() {
 		t.Errorf("%+v, %v", lanes, err)
 	}
