@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
 )
 
@@ -191,6 +192,37 @@ func TestLogsAreReadOnFromTheGreatestID(t *testing.T) {
 				t.Errorf("%+v, %v", page, err)
 			}
 		})
+	}
+}
+
+// A day's backlog costs a call a page, in whatever order the pages come.
+func TestABacklogOfLogsIsReadOnceFromEndToEnd(t *testing.T) {
+	t.Parallel()
+	sim := tenant(t, auth0sim.Rude(auth0sim.Options{}))
+	d := directory(t, sim)
+	signUp(t, sim, auth0sim.SignUp{Email: "first@example.com"})
+	start, err := d.Logs(t.Context(), "")
+	if err != nil || start.Cursor == "" || len(start.Deliveries) > 0 {
+		t.Fatalf("%+v, %v", start, err)
+	}
+	const people = 250
+	for i := range people {
+		signUp(t, sim, auth0sim.SignUp{Email: fmt.Sprintf("c%d@example.com", i)})
+	}
+	found, pages := map[string]bool{}, 0
+	for page := (auth0sync.LogPage{Cursor: start.Cursor, More: true}); page.More; pages++ {
+		if page, err = d.Logs(t.Context(), page.Cursor); err != nil {
+			t.Fatal(err)
+		}
+		for _, delivery := range page.Deliveries {
+			if found[delivery.EventID] {
+				t.Errorf("%s came twice", delivery.EventID)
+			}
+			found[delivery.EventID] = true
+		}
+	}
+	if len(found) != people || pages != 3 {
+		t.Errorf("%d entries in %d pages", len(found), pages)
 	}
 }
 
