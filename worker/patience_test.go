@@ -24,18 +24,33 @@ type lanesOnly struct {
 	mu      sync.Mutex
 	cursors map[string]string
 	pending bool
+	taken   bool // another has the lease
 }
 
-func (*lanesOnly) Acquire(context.Context, customer.LeaseName, string, time.Duration) (int64, error) {
-	return 1, nil
-}
-func (*lanesOnly) Renew(context.Context, int64, time.Duration) error                { return nil }
 func (*lanesOnly) Release(context.Context, int64) error                             { return nil }
 func (*lanesOnly) Idle(context.Context) (bool, error)                               { return true, nil }
 func (*lanesOnly) Now(context.Context) (time.Time, error)                           { return time.Now(), nil }
 func (*lanesOnly) ExportJob(context.Context, time.Duration) (job string, err error) { return "", nil }
 func (*lanesOnly) Owed(context.Context) (bool, error)                               { return false, nil }
 func (*lanesOnly) Listen(ctx context.Context, _ func())                             { <-ctx.Done() }
+
+func (s *lanesOnly) Acquire(context.Context, customer.LeaseName, string, time.Duration) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken {
+		return 0, customer.ErrLeaseHeld
+	}
+	return 1, nil
+}
+
+func (s *lanesOnly) Renew(context.Context, int64, time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken {
+		return customer.ErrLeaseLost
+	}
+	return nil
+}
 
 func (s *lanesOnly) AnyPending(context.Context) (bool, error) {
 	s.mu.Lock()
@@ -87,6 +102,37 @@ func (d *refusing) Logs(context.Context, string) (auth0sync.LogPage, error) {
 	return auth0sync.LogPage{Cursor: "9001"}, nil
 }
 
+// endless is an Auth0 whose feed does not end by itself.
+type endless struct {
+	worker.Directory
+	mu        sync.Mutex
+	connected int
+}
+
+func (d *endless) connect(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.connected += n
+}
+
+func (d *endless) connections() int {
+	synctest.Wait()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.connected
+}
+
+func (d *endless) Feed(ctx context.Context, _ string) iter.Seq2[auth0sync.FeedItem, error] {
+	return func(yield func(auth0sync.FeedItem, error) bool) {
+		d.connect(1)
+		defer d.connect(-1)
+		if yield(auth0sync.FeedItem{}, nil) && yield(auth0sync.FeedItem{Cursor: "o1"}, nil) {
+			<-ctx.Done()
+			yield(auth0sync.FeedItem{}, ctx.Err())
+		}
+	}
+}
+
 // asked counts the questions of the last d.
 func asked(times []time.Time, d time.Duration) (n int) {
 	for _, at := range times {
@@ -100,16 +146,25 @@ func asked(times []time.Time, d time.Duration) (n int) {
 // follow lets a worker follow for so long.
 func follow(t *testing.T, what string, s *lanesOnly, d *refusing, long time.Duration) {
 	t.Helper()
+	stop := start(t, what, s, d)
+	time.Sleep(long)
+	stop()
+}
+
+// start lets a worker follow until stop, which it does at once.
+func start(t *testing.T, what string, s *lanesOnly, d worker.Directory) (stop func()) {
+	t.Helper()
 	w, err := worker.New(worker.Config{
 		Schedule: "@every 1h", Follow: what, Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
 	}, s, d, nil)
 	must(t, err)
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
-	time.Sleep(long)
-	stop()
-	must(t, <-ended)
+	return func() {
+		cancel()
+		must(t, <-ended)
+	}
 }
 
 // Whatever Auth0 does, it is not asked in a hurry, and asked again.
@@ -214,5 +269,36 @@ func TestWhoBeginsToWaitIsNotKeptWaitingForTheLog(t *testing.T) {
 			}
 		}
 		t.Error("the log was not read within half a minute")
+	})
+}
+
+// Whoever lost the lease lets go of its connection, which the plan may have but
+// one of, and takes it up again when the lease is free.
+func TestWhoLostTheLeaseLetsGoOfTheFeed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, d := &lanesOnly{cursors: map[string]string{}}, &endless{}
+		stop := start(t, worker.FollowAuto, s, d)
+		take := func(taken bool) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.taken = taken
+		}
+		for _, step := range []struct {
+			taken bool
+			after time.Duration
+			want  int
+		}{{false, time.Hour, 1}, {true, 6 * time.Second, 0}, {true, time.Hour, 0}, {false, 16 * time.Second, 1}} {
+			take(step.taken)
+			time.Sleep(step.after)
+			if n := d.connections(); n != step.want {
+				t.Errorf("%+v: %d connections", step, n)
+			}
+		}
+		began := time.Now()
+		stop()
+		if d.connections() != 0 || time.Since(began) > 0 {
+			t.Errorf("%d connections, stopped within %s", d.connections(), time.Since(began))
+		}
 	})
 }
