@@ -90,7 +90,7 @@ func (d *Directory) subscribe(ctx context.Context, cursor string) (io.ReadCloser
 	if err != nil {
 		return nil, err
 	}
-	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) //nolint:errcheck // no type is a wrong one too
+	kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")) // no type is a wrong one too
 	if res.StatusCode == http.StatusOK && kind == "text/event-stream" {
 		return res.Body, nil
 	}

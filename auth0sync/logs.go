@@ -167,7 +167,7 @@ func userInPath(path string) string {
 	}
 	id, _, _ := strings.Cut(rest, "/")
 	id, err := url.PathUnescape(id)
-	if err != nil {
+	if err != nil || !utf8.ValidString(id) {
 		return ""
 	}
 	return id

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
 )
 
@@ -61,19 +62,20 @@ func TestWhatLogEntriesSay(t *testing.T) {
 			`"type":"s","user_id":"github|1","user_name":"ada"`,
 			&customer.Hint{AuthUserID: "github|1", Verified: true, Partial: true},
 		},
-		"a deletion":              {`"type":"sdu","user_id":"auth0|1"`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
-		"a deletion by the API":   {`"type":"sapi","details":{"request":{"method":"DELETE","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
-		"a change by the API":     {`"type":"sapi","details":{"request":{"method":"PATCH","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
-		"a linking by the API":    {`"type":"sapi","details":{"request":{"method":"POST","path":"/api/v2/users/auth0%7C1/identities"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
-		"an unlinking":            {`"type":"sapi","details":{"request":{"method":"DELETE","path":"/api/v2/users/auth0%7C1/identities/email/2"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
-		"a call about no user":    {`"type":"sapi","details":{"request":{"method":"POST","path":"/api/v2/clients"}}`, nil},
-		"a deletion as recorded":  {`"type":"sapi","details":{"request":{"method":"delete","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
-		"a database login":        {`"type":"s","user_id":"auth0|1","details":{"body":{"email":"ada@example.com"}}`, nil},
-		"a failed login":          {`"type":"f","user_id":"auth0|1"`, nil},
-		"scope as an array":       {`"type":"seccft","scope":["a"]`, nil},
-		"an unknown type":         {`"type":"brandnew"`, nil},
-		"details of another sort": {`"type":"sv","user_id":"auth0|1","details":"x"`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
-		"no user":                 {`"type":"ss"`, nil},
+		"a deletion":                {`"type":"sdu","user_id":"auth0|1"`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
+		"a deletion by the API":     {`"type":"sapi","details":{"request":{"method":"DELETE","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
+		"a change by the API":       {`"type":"sapi","details":{"request":{"method":"PATCH","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
+		"a linking by the API":      {`"type":"sapi","details":{"request":{"method":"POST","path":"/api/v2/users/auth0%7C1/identities"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
+		"an unlinking":              {`"type":"sapi","details":{"request":{"method":"DELETE","path":"/api/v2/users/auth0%7C1/identities/email/2"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
+		"a call about no user":      {`"type":"sapi","details":{"request":{"method":"POST","path":"/api/v2/clients"}}`, nil},
+		"a deletion as recorded":    {`"type":"sapi","details":{"request":{"method":"delete","path":"/api/v2/users/auth0%7C1"}}`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Deleted: true}},
+		"a user id that is no text": {`"type":"sapi","details":{"request":{"method":"patch","path":"/api/v2/users/auth0%7C%ff"}}`, nil},
+		"a database login":          {`"type":"s","user_id":"auth0|1","details":{"body":{"email":"ada@example.com"}}`, nil},
+		"a failed login":            {`"type":"f","user_id":"auth0|1"`, nil},
+		"scope as an array":         {`"type":"seccft","scope":["a"]`, nil},
+		"an unknown type":           {`"type":"brandnew"`, nil},
+		"details of another sort":   {`"type":"sv","user_id":"auth0|1","details":"x"`, &customer.Hint{AuthUserID: "auth0|1", Verified: true, Partial: true}},
+		"no user":                   {`"type":"ss"`, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -190,6 +192,37 @@ func TestLogsAreReadOnFromTheGreatestID(t *testing.T) {
 				t.Errorf("%+v, %v", page, err)
 			}
 		})
+	}
+}
+
+// A day's backlog costs a call a page, in whatever order the pages come.
+func TestABacklogOfLogsIsReadOnceFromEndToEnd(t *testing.T) {
+	t.Parallel()
+	sim := tenant(t, auth0sim.Rude(auth0sim.Options{}))
+	d := directory(t, sim)
+	signUp(t, sim, auth0sim.SignUp{Email: "first@example.com"})
+	start, err := d.Logs(t.Context(), "")
+	if err != nil || start.Cursor == "" || len(start.Deliveries) > 0 {
+		t.Fatalf("%+v, %v", start, err)
+	}
+	const people = 250
+	for i := range people {
+		signUp(t, sim, auth0sim.SignUp{Email: fmt.Sprintf("c%d@example.com", i)})
+	}
+	found, pages := map[string]bool{}, 0
+	for page := (auth0sync.LogPage{Cursor: start.Cursor, More: true}); page.More; pages++ {
+		if page, err = d.Logs(t.Context(), page.Cursor); err != nil {
+			t.Fatal(err)
+		}
+		for _, delivery := range page.Deliveries {
+			if found[delivery.EventID] {
+				t.Errorf("%s came twice", delivery.EventID)
+			}
+			found[delivery.EventID] = true
+		}
+	}
+	if len(found) != people || pages != 3 {
+		t.Errorf("%d entries in %d pages", len(found), pages)
 	}
 }
 

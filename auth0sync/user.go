@@ -43,11 +43,15 @@ func (u User) emailKey() customer.EmailKey {
 	return email.Key
 }
 
-// Hint is what the user amounts to as a delivery.
+// Hint is what the user amounts to as a delivery, without what no customer is
+// found by.
 func (u User) Hint() *customer.Hint {
-	h := &customer.Hint{AuthUserID: u.ID, Email: u.Email, Key: u.emailKey(), Verified: u.EmailVerified, CustomerID: u.CustomerID}
+	h := &customer.Hint{AuthUserID: u.ID, Key: u.emailKey(), Verified: u.EmailVerified, CustomerID: u.CustomerID}
+	if h.Key != "" {
+		h.Email = u.Email
+	}
 	for _, i := range u.Identities {
-		if id := i.userID(); id != u.ID {
+		if id := i.userID(); id != u.ID && !hasControl(id) {
 			h.Identities = append(h.Identities, id)
 		}
 	}

@@ -173,7 +173,8 @@ func askOrDone(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, err 
 	return state, err
 }
 
-// Partial returns up to limit deliveries that Auth0 is to be asked about.
+// Partial returns up to limit deliveries that Auth0 is to be asked about, the newest
+// first: those that Auth0 has no answer for must not hold up what is news.
 func (s *Store) Partial(ctx context.Context, limit int) ([]customer.Partial, error) {
 	var rows []struct {
 		ID   int64  `db:"id"`
@@ -184,7 +185,7 @@ func (s *Store) Partial(ctx context.Context, limit int) ([]customer.Partial, err
 			select id, hint_auth_user_id
 			from inbox
 			where state = 'ask'
-			order by id
+			order by id desc
 			limit $1`, limit)
 	})
 	all := make([]customer.Partial, len(rows))

@@ -270,6 +270,44 @@ func TestALogThatDoesNotGoBackFarEnoughIsMadeUpFor(t *testing.T) {
 	eventually(t, "the missed sign-up", w.isActive(t, missed))
 }
 
+// maskedSignUps delivers log entries that do not tell whose they are.
+func (w world) maskedSignUps(t *testing.T, users ...string) {
+	t.Helper()
+	body := ""
+	for i, user := range users {
+		body += fmt.Sprintf("{\"data\":{\"log_id\":\"90%d\",\"type\":\"ss\",\"user_id\":%q,\"details\":{\"body\":{\"email\":\"***\"}}}}\n", i, user)
+	}
+	_, err := w.Deliver(t.Context(), http.Header{"Authorization": {logToken}}, []byte(body))
+	must(t, err)
+}
+
+// One user that Auth0 does not tell of does not keep others from being found.
+func TestAMaskedEntryThatCannotBeAskedAboutHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	var ids []customer.ID
+	var users []string
+	for i := range 3 {
+		address := fmt.Sprintf("c%d@example.com", i)
+		ids = append(ids, w.enroll(t, address))
+		w.look(t, address) // not due for a while
+		users = append(users, w.signUp(t, auth0sim.SignUp{Email: address, EmailVerified: yes(), DropDeliveries: true}).ID)
+	}
+	w.maskedSignUps(t, users...)
+	w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/users/{id}", Status: 500, Times: 2}}}) // a call and its repetition
+	if r := w.runAs(t, worker.KindInbox); r.Linked != 2 || r.Errors != 1 || r.Result != customer.RunPartial {
+		t.Errorf("%+v", r)
+	}
+	if r := w.runAs(t, worker.KindPromote); r.Linked != 1 {
+		t.Errorf("%+v", r)
+	}
+	for _, id := range ids {
+		if !w.isActive(t, id)() {
+			t.Error("one was not linked")
+		}
+	}
+}
+
 // A log stream posts many records at once, most of which are about nobody we know.
 func TestALogStreamTellsOfSignUpsAndDeletions(t *testing.T) {
 	t.Parallel()

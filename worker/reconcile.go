@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -90,19 +91,31 @@ func (p *pass) takeIn(ctx context.Context) error {
 // mostPartial is how many deliveries a run asks Auth0 about: they cost a call each.
 const mostPartial = 20
 
-// complete asks Auth0 whom the deliveries are about that do not tell.
+// complete asks Auth0 whom the deliveries are about that do not tell. What it
+// cannot be asked about waits for another run, and does not hold up the others.
 func (p *pass) complete(ctx context.Context) (completed int, err error) {
 	rows, err := p.store.Partial(ctx, mostPartial)
 	if err != nil {
 		return 0, fmt.Errorf("read partial deliveries: %w", err)
 	}
+	inARow := 0
 	for _, row := range rows {
+		if inARow == patience {
+			break
+		}
 		found, err := p.byID(ctx, row.AuthUserID)
+		switch {
+		case errors.Is(err, auth0sync.ErrBudget), errors.Is(err, auth0sync.ErrRateLimited), errors.Is(err, auth0sync.ErrUnauthorized):
+			inARow = patience
+		case err != nil:
+			inARow++
+		}
 		if err != nil {
 			p.tally.Errors++
 			p.tally.Note = err.Error()
-			return completed, nil // they wait for the next run
+			continue
 		}
+		inARow = 0
 		var h *customer.Hint
 		if len(found) > 0 {
 			h = found[0].Hint()
