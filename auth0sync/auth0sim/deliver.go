@@ -77,6 +77,9 @@ func (t *Tenant) Settle() {
 		t.held.free()
 		t.held = nil
 	}
+	t.letIn()
+	t.enterHeld()
+	t.rouse()
 	t.awaitIdle()
 }
 

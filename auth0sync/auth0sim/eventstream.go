@@ -13,19 +13,17 @@ func (t *Tenant) ConnectEventStream(url, token string) {
 	t.stream = &endpoint{url, token}
 }
 
-// events publishes an event about a user, and returns what the Event Stream sends
-// of it; before is the user's former state, if it had one. Deliveries are at least
+// events records an event about a user, and returns what the Event Stream sends
+// about it; before is the user's former state, if it had one. Events are at least
 // once and in no order. t.mu is held.
 // https://auth0.com/docs/customize/events/events-best-practices
 func (t *Tenant) events(kind string, u User, before *User) []delivery {
-	id := "evt_" + randomHex(11)
-	body := t.eventBody(id, kind, u, before)
-	t.publish(kind, body)
+	e := t.record(kind, u, before)
 	if t.stream == nil || t.faults.DropEvents {
 		return nil
 	}
 	d := delivery{
-		to: *t.stream, sign: bearer, id: id, body: body,
+		to: *t.stream, sign: bearer, id: e.id, body: encode(t.cloudEvent(e, feedStream)),
 		attempts: []time.Duration{0, time.Second, 2 * time.Second, 4 * time.Second}, within: 10 * time.Second,
 		final: func(status int) bool { return status >= 200 && status < 300 || status >= 400 && status < 500 },
 	}
@@ -50,21 +48,24 @@ func (t *Tenant) reorder(d *delivery) {
 	d.hold = t.held
 }
 
-// eventBody is a CloudEvent. The stream's schema has no text for email_verified.
-func (t *Tenant) eventBody(id, kind string, u User, before *User) []byte {
-	now := stamp(t.now())
-	object := eventObject(u)
-	if kind == "user.deleted" {
-		object["deleted_at"] = now
+// feedStream is a0stream where there is no Event Stream: every event has one.
+const feedStream = "est_simStream0000000000001"
+
+// cloudEvent is an event as it is told. The schema of events has no text for
+// email_verified.
+func (t *Tenant) cloudEvent(e event, stream string) map[string]any {
+	object := eventObject(e.user)
+	if e.kind == "user.deleted" {
+		object["deleted_at"] = stamp(e.at)
 	}
 	data := map[string]any{"object": object}
-	if before != nil {
-		data["previous_object"] = eventObject(*before)
+	if e.before != nil {
+		data["previous_object"] = eventObject(*e.before)
 	}
-	return encode(map[string]any{
-		"specversion": "1.0", "id": id, "source": "urn:auth0:" + t.o.Domain, "type": kind, "time": now,
-		"data": data, "a0tenant": t.o.Domain, "a0stream": "est_simStream0000000000001",
-	})
+	return map[string]any{
+		"specversion": "1.0", "id": e.id, "source": "urn:auth0:" + t.o.Domain, "type": e.kind, "time": stamp(e.at),
+		"data": data, "a0tenant": t.o.Domain, "a0stream": stream,
+	}
 }
 
 func eventObject(u User) map[string]any {

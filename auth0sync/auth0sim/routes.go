@@ -33,7 +33,7 @@ func endpoints() []route {
 		{"DELETE /api/v2/users/{id}/identities/{provider}/{user_id}", "update:users", writeUsers, nil, (*Tenant).serveUnlink},
 		{"GET /api/v2/connections", "read:connections", others, append([]string{"name", "strategy", "domain_alias", "from", "take"}, paged...), (*Tenant).serveConnections},
 		{"GET /api/v2/logs", "read:logs", readLogs, append([]string{"q", "sort", "search", "from", "take"}, paged...), (*Tenant).serveLogs},
-		{"GET /api/v2/events", "read:events", others, []string{"from", "from_timestamp", "event_type"}, (*Tenant).serveEvents},
+		{"GET /api/v2/events", "read:events", feeds, []string{"from", "from_timestamp", "event_type"}, (*Tenant).serveEvents},
 		{"POST /api/v2/jobs/users-exports", "read:users", others, nil, (*Tenant).serveExport},
 		{"GET /api/v2/jobs/{id}", "read:users", others, nil, (*Tenant).serveJob},
 		{"GET /users-exports/{job}/{file}", "", "", nil, (*Tenant).serveFile},
