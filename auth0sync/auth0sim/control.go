@@ -244,12 +244,12 @@ func (t *Tenant) controlAction(b actionBody) (any, error) {
 	return done(), nil
 }
 
-type streamBody struct {
+type connectBody struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 }
 
-func (t *Tenant) controlEventStream(b streamBody) (any, error) {
+func (t *Tenant) controlEventStream(b connectBody) (any, error) {
 	if err := checkTarget(b.URL); err != nil {
 		return nil, err
 	}

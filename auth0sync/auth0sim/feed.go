@@ -94,12 +94,18 @@ func (t *Tenant) refusesEvents(w http.ResponseWriter) bool {
 	return none
 }
 
+// withEvents is a route that a tenant without events does not have.
+func withEvents(serve func(*Tenant, http.ResponseWriter, *http.Request)) func(*Tenant, http.ResponseWriter, *http.Request) {
+	return func(t *Tenant, w http.ResponseWriter, r *http.Request) {
+		if !t.refusesEvents(w) {
+			serve(t, w, r)
+		}
+	}
+}
+
 // subscribe takes a reader on, or answers why not.
 func (t *Tenant) subscribe(w http.ResponseWriter, r *http.Request) *reader {
 	values := r.URL.Query()
-	if t.refusesEvents(w) {
-		return nil
-	}
 	for _, kind := range values["event_type"] {
 		if !eventTypes.MatchString(kind) {
 			badRequest(w, "Query validation error: 'No enum match for: "+kind+"' on property event_type.", "invalid_query_string")
@@ -184,7 +190,7 @@ func (t *Tenant) unread(s *reader) []byte {
 		}
 		n++
 		o := offset{l.epoch, s.position, e.at}.String()
-		one := frame(o, e.kind, map[string]any{"offset": o, "event": t.cloudEvent(e, feedStream)})
+		one := frame(o, e.kind, map[string]any{"offset": o, "event": t.cloudEvent(e, connected)})
 		out = append(out, one...)
 		if t.faults.DuplicateEvents {
 			out = append(out, one...)

@@ -36,6 +36,8 @@ type Options struct {
 	FeedLasts       time.Duration // until a connection is closed; default 5 min
 	FeedRetry       time.Duration // that clients are told to wait before they reconnect; default 1 s
 	FeedSaysGoodbye bool          // a connection that is closed ends with an error frame connection_timeout
+	AllowHTTP       bool          // Event Streams may go to http:// too, not https:// alone
+	StreamGivesUp   int           // failed attempts in a row after which an Event Stream is disabled; default 500
 	NoEvents        bool          // the plan has no events
 	NoEventsStatus  int           // which is said by 403, unless this is 404
 	// Of the log:
@@ -59,7 +61,11 @@ type Options struct {
 
 // DefaultScopes are what the simulated application is granted.
 func DefaultScopes() []string {
-	return []string{"read:users", "create:users", "update:users", "delete:users", "read:connections", "read:logs", "read:events"}
+	return []string{
+		"read:users", "create:users", "update:users", "delete:users", "read:connections", "read:logs", "read:events",
+		"read:event_streams", "create:event_streams", "update:event_streams", "delete:event_streams",
+		"read:event_deliveries", "update:event_deliveries",
+	}
 }
 
 // Tenant is a simulated Auth0 tenant. It is an http.Handler.
@@ -82,11 +88,10 @@ type Tenant struct {
 	dice      *rand.Rand // for faults with a probability; the same each time
 	action    *endpoint
 	postLogin bool
-	stream    *endpoint
+	streams   []*eventStream
 	eventLog  eventLog
 	tenantLog tenantLog
 	jobs      map[string]*job
-	held      *hold // of an event that waits for the next to overtake it
 
 	inFlight int        // deliveries
 	idle     *sync.Cond // inFlight has become 0
@@ -127,6 +132,7 @@ func (o Options) withDefaults() Options {
 	o.ClientSecret = cmp.Or(o.ClientSecret, "sim-secret")
 	o.MaxURL = cmp.Or(o.MaxURL, 8192)
 	o.FeedRetention = cmp.Or(o.FeedRetention, 24*time.Hour)
+	o.StreamGivesUp = cmp.Or(o.StreamGivesUp, 500)
 	o.FeedBeats = cmp.Or(o.FeedBeats, 15*time.Second)
 	o.FeedLasts = cmp.Or(o.FeedLasts, 5*time.Minute)
 	o.FeedRetry = cmp.Or(o.FeedRetry, time.Second)
