@@ -31,6 +31,7 @@ type tenantLog struct {
 	heldAt  time.Time
 	last    int64 // number in an id
 	streams []*logStream
+	made    int // streams
 }
 
 // log adds entries. t.mu is held.

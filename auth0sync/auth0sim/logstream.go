@@ -66,7 +66,8 @@ func (t *Tenant) ConnectLogStream(url, authorization string, format LogFormat, m
 }
 
 func (t *Tenant) addLogStream(s *logStream) {
-	s.id, s.status = fmt.Sprintf("lst_%016d", len(t.tenantLog.streams)+1), "active"
+	s.id, s.status = fmt.Sprintf("lst_%016d", t.tenantLog.made+1), "active"
+	t.tenantLog.made++
 	t.tenantLog.streams = append(t.tenantLog.streams, s)
 }
 

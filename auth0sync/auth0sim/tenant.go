@@ -29,7 +29,8 @@ type Options struct {
 	MaxURL       int           // longest request target before 414; default 8192 bytes
 	MaxTerms     int           // terms a search may have before it fails with 503 as too slow; 0: any number
 	ExportTakes  time.Duration // from an export job's making to its file; default 2 s
-	// Of the Events API:
+	ActionBuilds time.Duration // until a changed Action has been built and can be deployed; default 2 s
+	// Of events:
 	FeedRetention   time.Duration // of events, after which an offset has expired; default 24 h
 	FeedConnections int           // most at once; default by plan
 	FeedBeats       time.Duration // longest silence before offset-only; default 15 s
@@ -65,6 +66,8 @@ func DefaultScopes() []string {
 		"read:users", "create:users", "update:users", "delete:users", "read:connections", "read:logs", "read:events",
 		"read:event_streams", "create:event_streams", "update:event_streams", "delete:event_streams",
 		"read:event_deliveries", "update:event_deliveries",
+		"read:actions", "create:actions", "update:actions", "delete:actions",
+		"read:log_streams", "create:log_streams", "delete:log_streams",
 	}
 }
 
@@ -89,6 +92,8 @@ type Tenant struct {
 	action    *endpoint
 	postLogin bool
 	streams   []*eventStream
+	library   []*storedAction
+	bindings  map[string][]*actionBinding // by trigger
 	eventLog  eventLog
 	tenantLog tenantLog
 	jobs      map[string]*job
@@ -112,6 +117,7 @@ func New(o Options) *Tenant {
 		grants:    map[string]grant{},
 		buckets:   map[string]*bucket{},
 		jobs:      map[string]*job{},
+		bindings:  map[string][]*actionBinding{},
 		eventLog:  eventLog{changed: make(chan struct{})},
 		dice:      newDice(),
 	}
@@ -132,6 +138,7 @@ func (o Options) withDefaults() Options {
 	o.ClientSecret = cmp.Or(o.ClientSecret, "sim-secret")
 	o.MaxURL = cmp.Or(o.MaxURL, 8192)
 	o.FeedRetention = cmp.Or(o.FeedRetention, 24*time.Hour)
+	o.ActionBuilds = cmp.Or(o.ActionBuilds, 2*time.Second)
 	o.StreamGivesUp = cmp.Or(o.StreamGivesUp, 500)
 	o.FeedBeats = cmp.Or(o.FeedBeats, 15*time.Second)
 	o.FeedLasts = cmp.Or(o.FeedLasts, 5*time.Minute)
