@@ -111,7 +111,12 @@ func (t *Tenant) deliver(d delivery) {
 		if wait > 0 && t.o.Wait(t.running, wait) != nil || t.running.Err() != nil || d.wanted != nil && !d.wanted() {
 			break
 		}
-		status, err := t.attempt(d)
+		began := time.Now()
+		t.mu.Lock()
+		at := t.now()
+		t.mu.Unlock()
+		status, err := t.post(d)
+		d.tell(at, began, status, err)
 		if d.frees != nil {
 			d.frees.free()
 		}
@@ -128,15 +133,10 @@ func (t *Tenant) deliver(d delivery) {
 	}
 }
 
-// attempt posts once, and tells of it whoever wants to know.
-func (t *Tenant) attempt(d delivery) (int, error) {
-	t.mu.Lock()
-	at := t.now()
-	t.mu.Unlock()
-	began := time.Now()
-	status, err := t.post(d)
+// tell tells of an attempt whoever wants to know.
+func (d delivery) tell(at, began time.Time, status int, err error) {
 	if d.note == nil {
-		return status, err
+		return
 	}
 	a := attempt{at: at, took: time.Since(began)}
 	switch {
@@ -146,7 +146,6 @@ func (t *Tenant) attempt(d delivery) (int, error) {
 		a.failure = "webhook answered with status " + strconv.Itoa(status)
 	}
 	d.note(a)
-	return status, err
 }
 
 func (t *Tenant) post(d delivery) (int, error) {

@@ -120,7 +120,7 @@ func (t *Tenant) sendBatch(s *logStream) bool {
 	}
 	taken := true
 	for range times {
-		taken = t.attemptLogs(s, s.write(t, batch)) && taken
+		taken = t.batchTaken(s, s.write(t, batch)) && taken
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -166,18 +166,15 @@ func (t *Tenant) postpone(s *logStream) {
 	}
 }
 
-// attemptLogs tries three times.
-func (t *Tenant) attemptLogs(s *logStream, body []byte) bool {
-	d := delivery{to: s.to, body: body, sign: literally, within: 10 * time.Second}
-	for _, wait := range []time.Duration{0, time.Second, 2 * time.Second} {
-		if wait > 0 && t.o.Wait(t.running, wait) != nil || t.running.Err() != nil {
-			return false
-		}
-		if status, err := t.post(d); err == nil && status >= 200 && status < 300 {
-			return true
-		}
-	}
-	return false
+// batchTaken delivers a batch, in three attempts.
+func (t *Tenant) batchTaken(s *logStream, body []byte) bool {
+	taken := false
+	t.deliver(delivery{
+		to: s.to, id: s.id, body: body, sign: literally, within: 10 * time.Second, attempts: []time.Duration{0, time.Second, 2 * time.Second},
+		final: func(status int) bool { return status >= 200 && status < 300 },
+		note:  func(a attempt) { taken = a.failure == "" },
+	})
+	return taken
 }
 
 func literally(req *http.Request, d delivery, _ time.Time) error {
