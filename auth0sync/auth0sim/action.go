@@ -43,16 +43,20 @@ func (t *Tenant) actionCalls(u User) []delivery {
 	if !c.action { // a login waits for it: it gives up sooner
 		trigger, attempts, within = postLogin, []time.Duration{0, 200 * time.Millisecond}, 1500*time.Millisecond
 	}
-	if err != nil || t.action == nil || t.faults.DropActions || !c.action && !t.postLogin {
+	if err != nil || t.faults.DropActions {
 		return nil
 	}
-	return []delivery{{
-		to: *t.action, sign: signStandard, id: actionID(trigger, u), body: t.actionBody(trigger, c, u),
-		attempts: attempts, within: within,
-		final: func(status int) bool {
-			return status >= 200 && status < 300 || status >= 400 && status < 500 && status != http.StatusTooManyRequests
-		},
-	}}
+	var out []delivery
+	for _, to := range t.targets(trigger) {
+		out = append(out, delivery{
+			to: to, sign: signStandard, id: actionID(trigger, u), body: t.actionBody(trigger, c, u),
+			attempts: attempts, within: within,
+			final: func(status int) bool {
+				return status >= 200 && status < 300 || status >= 400 && status < 500 && status != http.StatusTooManyRequests
+			},
+		})
+	}
+	return out
 }
 
 // actionID is the same each time the Action runs for a sign-up: Auth0 gives it no

@@ -11,11 +11,11 @@ import (
 
 // Change changes a user and sends user.updated. Its updated_at moves on.
 func (t *Tenant) Change(id string, change func(*User)) (User, error) {
-	return t.change(id, "", change)
+	return t.change(id, change, nil)
 }
 
-// change is a change that has an entry of this type in the log, unless it is "".
-func (t *Tenant) change(id, log string, change func(*User)) (User, error) {
+// change changes a user and adds what entries tells of it to the log.
+func (t *Tenant) change(id string, change func(*User), entries func(User) []logEntry) (User, error) {
 	t.mu.Lock()
 	u, err := t.get(id)
 	var out []delivery
@@ -25,8 +25,8 @@ func (t *Tenant) change(id, log string, change func(*User)) (User, error) {
 		u.AppMetadata, u.UserMetadata = maps.Clone(u.AppMetadata), maps.Clone(u.UserMetadata)
 		change(&u)
 		out = t.update(before, &u)
-		if log != "" {
-			t.logs = append(t.logs, logEntry{id: t.logID(), at: t.now(), kind: log, user: u})
+		if entries != nil {
+			t.log(entries(u)...)
 		}
 	}
 	t.mu.Unlock()
@@ -44,27 +44,43 @@ func (t *Tenant) update(before User, u *User) []delivery {
 // Verify marks a user's e-mail address as verified, as opening the link in the
 // verification e-mail does.
 func (t *Tenant) Verify(id string) error {
-	_, err := t.change(id, "sv", func(u *User) { u.EmailVerified = true })
+	_, err := t.change(id, func(u *User) { u.EmailVerified = true }, logged("sv"))
 	return err
 }
 
 // Block blocks or unblocks a user, as an administrator does.
 func (t *Tenant) Block(id string, blocked bool) error {
-	_, err := t.Change(id, func(u *User) { u.Blocked, u.showsBlocked = blocked, true })
+	_, err := t.change(id, func(u *User) { u.Blocked, u.showsBlocked = blocked, true }, func(u User) []logEntry {
+		return []logEntry{apiCall("Update a User", "patch", userPath(id), http.StatusOK, u)}
+	})
 	return err
 }
 
 // ChangeEmail gives a user another address, unverified.
 func (t *Tenant) ChangeEmail(id, email string) error {
-	_, err := t.change(id, "sce", func(u *User) { u.setEmail(email) })
+	_, err := t.change(id, func(u *User) { u.setEmail(email) }, logged("sce"))
 	return err
 }
 
 // Login is a login: it moves last_login, logins_count and updated_at, and so
-// sends user.updated.
+// sends user.updated. At a rude tenant the password is wrong the first time.
 func (t *Tenant) Login(id string) error {
-	_, err := t.change(id, "s", func(u *User) { u.Logins, u.LastLogin = u.Logins+1, t.now() })
+	kinds := []string{"s"}
+	if t.o.Rude {
+		kinds = []string{"fp", "s"}
+	}
+	_, err := t.change(id, func(u *User) { u.Logins, u.LastLogin = u.Logins+1, t.now() }, logged(kinds...))
 	return err
+}
+
+// logged are entries about a user.
+func logged(kinds ...string) func(User) []logEntry {
+	return func(u User) (entries []logEntry) {
+		for _, kind := range kinds {
+			entries = append(entries, logEntry{kind: kind, user: u})
+		}
+		return entries
+	}
 }
 
 // Delete deletes a user with all its identities and sends user.deleted.
@@ -74,8 +90,8 @@ func (t *Tenant) Delete(id string) error {
 	var out []delivery
 	if err == nil {
 		t.put(u, true)
+		t.log(logged("sdu")(u)...)
 		out = t.events("user.deleted", u, nil)
-		t.logs = append(t.logs, logEntry{id: t.logID(), at: t.now(), kind: "sdu", user: u})
 	}
 	t.mu.Unlock()
 	t.send(out)
@@ -103,10 +119,7 @@ func (t *Tenant) Link(primaryID, secondaryID string) ([]Identity, error) {
 	primary.Identities = append(primary.Identities, linked...)
 	t.put(secondary, true)
 	out := append(t.events("user.deleted", secondary, nil), t.update(before, &primary)...)
-	t.logs = append(t.logs, logEntry{ // linking is done by the Management API
-		id: t.logID(), at: t.now(), kind: "sapi", call: "Link a User Account", method: http.MethodPost,
-		path: "/api/v2/users/" + url.PathEscape(primaryID) + "/identities", status: http.StatusCreated,
-	})
+	t.log(apiCall("Link a User Account", "post", userPath(primaryID)+"/identities", http.StatusCreated, User{}))
 	t.mu.Unlock()
 	t.send(out)
 	return primary.Identities, nil
@@ -126,6 +139,8 @@ func (t *Tenant) Unlink(primaryID, provider, userID string) ([]Identity, error) 
 	alone := t.standAlone(before.Identities[at])
 	t.put(alone, false)
 	out := append(t.update(before, &primary), t.events("user.created", alone, nil)...)
+	path := userPath(primaryID) + "/identities/" + url.PathEscape(provider) + "/" + url.PathEscape(userID)
+	t.log(apiCall("Unlink a User Account", "delete", path, http.StatusOK, User{}))
 	t.mu.Unlock()
 	t.send(out)
 	return primary.Identities, nil

@@ -18,6 +18,8 @@ func (t *Tenant) control(mux *http.ServeMux) {
 	mux.HandleFunc("POST /_sim/signup", handle(t.controlSignUp))
 	mux.HandleFunc("POST /_sim/verify", t.onUser(func(id string, _ who) error { return t.Verify(id) }))
 	mux.HandleFunc("POST /_sim/login", t.onUser(func(id string, _ who) error { return t.Login(id) }))
+	mux.HandleFunc("POST /_sim/logout", t.onUser(func(id string, _ who) error { return t.Logout(id) }))
+	mux.HandleFunc("POST /_sim/fail-login", handle(func(b who) (any, error) { t.FailLogin(b.Email); return done(), nil }))
 	mux.HandleFunc("POST /_sim/block", t.onUser(func(id string, b who) error { return t.Block(id, !b.Undo) }))
 	mux.HandleFunc("POST /_sim/email", t.onUser(func(id string, b who) error { return t.ChangeEmail(id, b.NewEmail) }))
 	mux.HandleFunc("POST /_sim/delete", t.onUser(func(id string, _ who) error { return t.Delete(id) }))
@@ -26,11 +28,12 @@ func (t *Tenant) control(mux *http.ServeMux) {
 	mux.HandleFunc("POST /_sim/rotate-keys", handle(func(struct{}) (any, error) { t.RotateKeys(); return done(), nil }))
 	mux.HandleFunc("POST /_sim/fill", handle(t.controlFill))
 	mux.HandleFunc("POST /_sim/clock", handle(t.controlClock))
-	mux.HandleFunc("POST /_sim/feed", handle(t.controlFeed))
 	mux.HandleFunc("PUT /_sim/faults", handle(t.controlFaults))
 	mux.HandleFunc("PUT /_sim/plan", handle(t.controlPlan))
 	mux.HandleFunc("PUT /_sim/action", handle(t.controlAction))
 	mux.HandleFunc("PUT /_sim/event-stream", handle(t.controlEventStream))
+	mux.HandleFunc("PUT /_sim/log-stream", handle(t.controlLogStream))
+	mux.HandleFunc("POST /_sim/feed", handle(t.controlFeed))
 	mux.HandleFunc("GET /_sim/calls", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, t.callReport()) })
 	mux.HandleFunc("DELETE /_sim/calls", handle(func(struct{}) (any, error) { t.ResetCalls(); return done(), nil }))
 	mux.HandleFunc("/_sim/", func(w http.ResponseWriter, r *http.Request) {
@@ -42,23 +45,6 @@ func (t *Tenant) controlFill(b struct {
 	Users int `json:"users"`
 }) (any, error) {
 	t.Fill(b.Users)
-	return done(), nil
-}
-
-// controlFeed does one thing to the connections of the event feed.
-func (t *Tenant) controlFeed(b struct {
-	Cycle  bool   `json:"cycle"`
-	Expire bool   `json:"expire"`
-	Error  string `json:"error"`
-}) (any, error) {
-	switch {
-	case b.Expire:
-		t.ExpireFeed()
-	case b.Error != "":
-		t.FailFeed(b.Error)
-	default:
-		t.CycleFeed()
-	}
 	return done(), nil
 }
 
@@ -258,12 +244,12 @@ func (t *Tenant) controlAction(b actionBody) (any, error) {
 	return done(), nil
 }
 
-type streamBody struct {
+type connectBody struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 }
 
-func (t *Tenant) controlEventStream(b streamBody) (any, error) {
+func (t *Tenant) controlEventStream(b connectBody) (any, error) {
 	if err := checkTarget(b.URL); err != nil {
 		return nil, err
 	}

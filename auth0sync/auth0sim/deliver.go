@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,8 +27,11 @@ type delivery struct {
 	attempts []time.Duration // the wait before each attempt
 	within   time.Duration   // each attempt
 	final    func(status int) bool
-	hold     *hold // waits to be overtaken
-	frees    *hold // lets that one go once this has been tried
+	wanted   func() bool   // still; nil: always
+	note     func(attempt) // is told of each
+	over     func()        // is told of the end
+	hold     *hold         // waits to be overtaken
+	frees    *hold         // lets that one go once this has been tried
 }
 
 // hold keeps a delivery back until the next one has overtaken it.
@@ -53,6 +57,11 @@ func encode(body any) []byte {
 func (t *Tenant) send(out []delivery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.sendNow(out)
+}
+
+// sendNow is send while t.mu is held.
+func (t *Tenant) sendNow(out []delivery) {
 	if t.closed {
 		return
 	}
@@ -73,10 +82,15 @@ func (t *Tenant) send(out []delivery) {
 func (t *Tenant) Settle() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.held != nil {
-		t.held.free()
-		t.held = nil
+	for _, s := range t.streams {
+		if s.held != nil {
+			s.held.free()
+			s.held = nil
+		}
 	}
+	t.letIn()
+	t.enterHeld()
+	t.rouse()
 	t.awaitIdle()
 }
 
@@ -93,22 +107,45 @@ func (t *Tenant) deliver(d delivery) {
 		_ = t.o.Wait(d.hold.until, longestHold) // let go early or not, it goes now
 		d.hold.free()
 	}
-	for attempt, wait := range d.attempts {
-		if wait > 0 && t.o.Wait(t.running, wait) != nil || t.running.Err() != nil {
+	for n, wait := range d.attempts {
+		if wait > 0 && t.o.Wait(t.running, wait) != nil || t.running.Err() != nil || d.wanted != nil && !d.wanted() {
 			break
 		}
+		began := time.Now()
+		t.mu.Lock()
+		at := t.now()
+		t.mu.Unlock()
 		status, err := t.post(d)
+		d.tell(at, began, status, err)
 		if d.frees != nil {
 			d.frees.free()
 		}
 		if err == nil && d.final(status) {
-			return
+			break
 		}
-		t.o.Logger.Debug("delivery attempt failed", zap.String("id", d.id), zap.Int("attempt", attempt+1), zap.Int("status", status), zap.Error(err))
+		t.o.Logger.Debug("delivery attempt failed", zap.String("id", d.id), zap.Int("attempt", n+1), zap.Int("status", status), zap.Error(err))
 	}
 	if d.frees != nil {
 		d.frees.free()
 	}
+	if d.over != nil {
+		d.over()
+	}
+}
+
+// tell tells of an attempt whoever wants to know.
+func (d delivery) tell(at, began time.Time, status int, err error) {
+	if d.note == nil {
+		return
+	}
+	a := attempt{at: at, took: time.Since(began)}
+	switch {
+	case err != nil:
+		a.failure = err.Error()
+	case status < 200 || status >= 300:
+		a.failure = "webhook answered with status " + strconv.Itoa(status)
+	}
+	d.note(a)
 }
 
 func (t *Tenant) post(d delivery) (int, error) {

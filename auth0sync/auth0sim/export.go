@@ -52,7 +52,19 @@ func exportOf(request map[string]any) (e export, message string) {
 	if body.Fields == nil {
 		body.Fields = defaultFields()
 	}
-	return export{body.Connection, body.Limit, body.Fields}, ""
+	return export{body.Connection, body.Limit, distinct(body.Fields)}, ""
+}
+
+// distinct are the fields without those whose member is there already.
+func distinct(fields []exportField) []exportField {
+	var kept []exportField
+	for _, f := range fields {
+		same := func(k exportField) bool { return cmp.Or(k.As, k.Name) == cmp.Or(f.As, f.Name) }
+		if !slices.ContainsFunc(kept, same) {
+			kept = append(kept, f)
+		}
+	}
+	return kept
 }
 
 // lockedFor is how many users are written while the tenant waits.
@@ -73,7 +85,9 @@ func (t *Tenant) exported(e export) []byte {
 		e.limit = cmp.Or(cut, e.limit)
 	}
 	written := 0
+	var lines []byte
 	for some := range slices.Chunk(ids, lockedFor) {
+		lines = lines[:0]
 		t.mu.Lock()
 		for _, id := range some {
 			u, err := t.get(id)
@@ -81,23 +95,13 @@ func (t *Tenant) exported(e export) []byte {
 				continue
 			}
 			written++
-			_, _ = packed.Write(append(encode(e.line(u)), '\n')) // to memory
+			lines = e.appendLine(lines, &u)
 		}
 		t.mu.Unlock()
+		_, _ = packed.Write(lines) // to memory
 	}
 	_ = packed.Close() // to memory
 	return file.Bytes()
-}
-
-// line is a user with the fields asked for; those it does not have are left out.
-func (e export) line(u User) map[string]any {
-	whole, line := profile(u), map[string]any{}
-	for _, f := range e.fields {
-		if value := reach(whole, f.Name); value != nil {
-			line[cmp.Or(f.As, f.Name)] = value
-		}
-	}
-	return line
 }
 
 var indexed = regexp.MustCompile(`^(\w+)\[(\d+)\]$`)

@@ -2,6 +2,7 @@ package auth0sim
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"io"
@@ -10,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 )
 
 // export runs a job to its end and returns the lines of its file.
@@ -76,7 +77,7 @@ func TestAnExportIsASnapshotWithTheFieldsAskedFor(t *testing.T) {
 	link := c.do("GET", "/api/v2/jobs/"+id, "").object()["location"].(string)
 	users := c.unpack(c.download(link).want(200, "").body)
 	slices.SortFunc(users, func(a, b map[string]any) int { return strings.Compare(a["user_id"].(string), b["user_id"].(string)) })
-	if diff := cmp.Diff([]map[string]any{
+	if diff := gocmp.Diff([]map[string]any{
 		{"user_id": "auth0|a", "email": "ada@example.com", "email_verified": false, "customer_id": "x", "provider": Database},
 		{"user_id": "sms|b", "provider": SMS},
 	}, users); diff != "" {
@@ -155,4 +156,41 @@ func TestExportsThatGoWrong(t *testing.T) {
 	if users := c.export(`{"limit":5}`); len(users) != 5 {
 		t.Errorf("%d users", len(users))
 	}
+}
+
+// What is written fast is what the Management API shows.
+func TestALineOfAnExportIsTheUser(t *testing.T) {
+	t.Parallel()
+	c := serve(t, Options{Rude: true}) // with its neighbours
+	c.signUp(SignUp{Email: "ada@example.com", Name: "Ada \"\\ \u00e9 <b>\u2028", UserID: "auth0|a\x01", Blocked: true, AppMetadata: map[string]any{"customer_id": "x"}})
+	c.signUp(SignUp{Email: "Bob@example.com", Connection: Google, UserID: "google-oauth2|b", AppMetadata: map[string]any{"plan": 1.0}})
+	_, err := c.tenant.Link("auth0|a\x01", "google-oauth2|b")
+	c.must(err)
+	e := export{fields: []exportField{
+		{Name: "user_id"}, {Name: "email"}, {Name: "email_verified"}, {Name: "blocked"}, {Name: "created_at"}, {Name: "updated_at"}, {Name: "identities"},
+		{Name: "app_metadata.customer_id"}, {Name: "name", As: "called"}, {Name: "identities[1].user_id", As: "second"}, {Name: "username"},
+	}}
+	for id := range c.tenant.users {
+		u, ok := c.tenant.User(id)
+		if !ok {
+			continue
+		}
+		want := map[string]any{}
+		for _, f := range e.fields {
+			if value := reach(profile(u), f.Name); value != nil {
+				want[cmp.Or(f.As, f.Name)] = value
+			}
+		}
+		if diff := gocmp.Diff(decodedLine(t, append(encode(want), '\n')), decodedLine(t, e.appendLine(nil, &u))); diff != "" {
+			t.Errorf("%q: %s", id, diff)
+		}
+	}
+}
+
+func decodedLine(t *testing.T, line []byte) (u map[string]any) {
+	t.Helper()
+	if err := json.Unmarshal(line, &u); err != nil || !bytes.HasSuffix(line, []byte("}\n")) || bytes.Count(line, []byte("\n")) != 1 {
+		t.Fatalf("%v in %s", err, line)
+	}
+	return u
 }

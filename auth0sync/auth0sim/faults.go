@@ -16,9 +16,10 @@ import (
 type Faults struct {
 	Requests        []Fault `json:"requests,omitempty"`
 	DropActions     bool    `json:"drop_actions,omitempty"`     // Action calls get lost
-	DropEvents      bool    `json:"drop_events,omitempty"`      // events get lost
+	DropEvents      bool    `json:"drop_events,omitempty"`      // events that are pushed get lost; the Events API has them
 	DuplicateEvents bool    `json:"duplicate_events,omitempty"` // events come twice
 	ReorderEvents   bool    `json:"reorder_events,omitempty"`   // each second event overtakes the one before
+	DropLogs        bool    `json:"drop_logs,omitempty"`        // log records that are pushed get lost
 	FailExports     bool    `json:"fail_exports,omitempty"`     // export jobs fail
 	EndlessExports  bool    `json:"endless_exports,omitempty"`  // export jobs stay pending
 	TruncateExports int     `json:"truncate_exports,omitempty"` // exports made now end after so many users, as if that were all
@@ -179,6 +180,9 @@ type cutter struct {
 	http.ResponseWriter
 	left int
 }
+
+// Unwrap is for http.ResponseController.
+func (c *cutter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
 
 // Write implements io.Writer.
 func (c *cutter) Write(b []byte) (int, error) {

@@ -1,247 +1,211 @@
 package auth0sim
 
 import (
-	"encoding/base64"
+	"bytes"
+	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
-const (
-	// longestFeed is how many events are kept; older ones count as expired.
-	longestFeed = 10_000
-	feedBeat    = 15 * time.Second
-	feedCycle   = 5 * time.Minute
-	feedRetry   = 1000 // milliseconds that a client should wait before it comes back
-)
-
-// feedEvent is an event as the feed keeps it.
-type feedEvent struct {
-	number int64 // grows by one with each
-	at     time.Time
-	kind   string
-	body   []byte // a CloudEvent
+// reader is an open connection of the Events API.
+type reader struct {
+	types    []string // none: all
+	position int64    // of the next event
+	ended    int      // of the log, as it was when this one began
+	began    time.Time
+	spoke    time.Time
 }
 
-// feed is what GET /api/v2/events reads from.
-type feed struct {
-	events      []feedEvent
-	last        int64         // number of the newest, there or not
-	floor       int64         // offsets before this one have expired
-	changed     chan struct{} // closed, and made anew, when there is more to say
-	cycles      int           // moves when all connections are to end
-	say         string        // code of an error that each connection is told; "": none
-	connections int
-}
-
-// publish adds an event to the feed. t.mu is held.
-func (t *Tenant) publish(kind string, body []byte) {
-	t.feed.last++
-	t.feed.events = append(t.feed.events, feedEvent{t.feed.last, t.now(), kind, body})
-	if drop := len(t.feed.events) - longestFeed; drop > 0 {
-		t.feed.floor = t.feed.events[drop-1].number
-		t.feed.events = slices.Clone(t.feed.events[drop:])
+// readers is how many connections of the Events API a plan allows at once.
+// https://auth0.com/docs/customize/events/consume-events-with-events-api
+func (p Plan) readers() int {
+	switch p {
+	case PlanFree:
+		return 1
+	case PlanEssentials:
+		return 4
+	case PlanUnlimited, PlanEnterprise, PlanEnterpriseDev:
 	}
-	t.wakeFeed()
+	return 8
 }
 
-// wakeFeed lets connections look again. t.mu is held.
-func (t *Tenant) wakeFeed() {
-	close(t.feed.changed)
-	t.feed.changed = make(chan struct{})
-}
-
-// CycleFeed ends all connections of the event feed, as Auth0 does every few
-// minutes.
-func (t *Tenant) CycleFeed() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.feed.cycles++
-	t.wakeFeed()
-}
-
-// ExpireFeed makes every offset that was given out too old, and all events so far
-// unreachable.
-func (t *Tenant) ExpireFeed() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.feed.last++ // so that the newest offset is old as well
-	t.feed.floor, t.feed.events = t.feed.last, nil
-	t.feed.cycles++
-	t.wakeFeed()
-}
-
-// FailFeed ends all connections with an error message of this code.
-func (t *Tenant) FailFeed(code string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.feed.say = code
-	t.feed.cycles++
-	t.wakeFeed()
-}
-
-func offset(number int64) string {
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, "sim-%d", number))
-}
-
-func numberOf(offset string) (int64, bool) {
-	text, err := base64.RawURLEncoding.DecodeString(offset)
-	rest, ok := strings.CutPrefix(string(text), "sim-")
-	number, err2 := strconv.ParseInt(rest, 10, 64)
-	return number, ok && err == nil && err2 == nil
-}
-
-// serveEvents is the event feed.
+// serveEvents is the Events API: events as they happen, by Server-Sent Events.
 // https://auth0.com/docs/customize/events/consume-events-with-events-api
 func (t *Tenant) serveEvents(w http.ResponseWriter, r *http.Request) {
-	c, ok := t.subscribe(w, r)
-	if !ok {
+	s := t.subscribe(w, r)
+	if s == nil {
 		return
 	}
 	defer t.unsubscribe()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-cache")
-	_, _ = fmt.Fprintf(w, ":connected\n\nretry: %d\n\n", feedRetry) // the client is gone: the context tells
-	c.run(t, w, r)
+	hello := fmt.Appendf(nil, "retry: %d\n\n", t.o.FeedRetry.Milliseconds())
+	for out := hello; ; {
+		if !flush(w, out) {
+			return
+		}
+		more, wait, changed := t.due(s)
+		if wait == 0 {
+			flush(w, more)
+			return
+		}
+		if out = more; len(out) > 0 {
+			continue
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-r.Context().Done():
+		case <-t.running.Done():
+		}
+		timer.Stop()
+		if r.Context().Err() != nil || t.running.Err() != nil {
+			return
+		}
+	}
 }
 
-// subscriber is one connection of the feed.
-type subscriber struct {
-	seen   int64 // number of the last event it was given
-	cycle  int
-	wanted []string // types of events; empty: all
+// flush writes at once; false if nobody reads any more or the connection is to be
+// cut here.
+func flush(w http.ResponseWriter, b []byte) bool {
+	_, err := w.Write(b) //nolint:gosec // the events are the tenant's own
+	if c, cut := w.(*cutter); cut {
+		return err == nil && c.left > 0 // it flushes by itself
+	}
+	return errors.Join(err, http.NewResponseController(w).Flush()) == nil
 }
 
-// subscribe settles where a connection starts, or refuses it.
-func (t *Tenant) subscribe(w http.ResponseWriter, r *http.Request) (*subscriber, bool) {
-	q := r.URL.Query()
-	from := q.Get("from")
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		from = last
+// refusesEvents answers for a tenant without events. Auth0's words for it are not
+// known.
+func (t *Tenant) refusesEvents(w http.ResponseWriter) bool {
+	t.mu.Lock()
+	none, status := t.o.NoEvents, t.o.NoEventsStatus
+	t.mu.Unlock()
+	switch {
+	case none && status == http.StatusNotFound:
+		apiError(w, status, "Not Found", "Not Found", "")
+	case none:
+		apiError(w, http.StatusForbidden, "Forbidden", "Events are not enabled for this tenant.", "operation_not_supported")
+	}
+	return none
+}
+
+// withEvents is a route that a tenant without events does not have.
+func withEvents(serve func(*Tenant, http.ResponseWriter, *http.Request)) func(*Tenant, http.ResponseWriter, *http.Request) {
+	return func(t *Tenant, w http.ResponseWriter, r *http.Request) {
+		if !t.refusesEvents(w) {
+			serve(t, w, r)
+		}
+	}
+}
+
+// subscribe takes a reader on, or answers why not.
+func (t *Tenant) subscribe(w http.ResponseWriter, r *http.Request) *reader {
+	values := r.URL.Query()
+	for _, kind := range values["event_type"] {
+		if !eventTypes.MatchString(kind) {
+			badRequest(w, "Query validation error: 'No enum match for: "+kind+"' on property event_type.", "invalid_query_string")
+			return nil
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := &subscriber{seen: t.feed.last, cycle: t.feed.cycles, wanted: q["event_type"]}
-	number, known := numberOf(from)
-	since, timeErr := time.Parse(time.RFC3339, q.Get("from_timestamp"))
+	t.forgetEvents()
+	position, err := t.start(r.Header, values)
+	l, now := &t.eventLog, t.now()
 	switch {
-	case t.o.NoEvents:
-		apiError(w, http.StatusForbidden, "Forbidden", "Events are not enabled for this tenant.", "operation_not_supported")
-		return nil, false
-	case t.feed.connections >= t.o.FeedConnections:
+	case errors.Is(err, errExpiredOffset):
+		apiError(w, http.StatusGone, "Gone", "The offset has expired.", err.Error())
+		return nil
+	case err != nil:
+		badRequest(w, "The offset is invalid.", err.Error())
+		return nil
+	case l.readers >= cmp.Or(t.o.FeedConnections, t.o.Plan.readers()):
 		apiError(w, http.StatusForbidden, "Forbidden", "Maximum concurrent event stream connections reached", "")
-		return nil, false
-	case from != "" && (!known || number > t.feed.last), from == "" && q.Has("from_timestamp") && timeErr != nil:
-		badRequest(w, "Query validation error: 'Invalid cursor' on property from.", "invalid_cursor")
-		return nil, false
-	case from != "" && number < t.expired():
-		apiError(w, http.StatusGone, "Gone", "The offset has expired.", "cursor_expired")
-		return nil, false
-	case from != "":
-		c.seen = number
-		if t.o.Rude && number > t.feed.floor {
-			c.seen-- // at least once
-		}
-	case q.Has("from_timestamp"):
-		c.seen = t.numberBefore(since)
+		return nil
 	}
-	t.feed.connections++
-	return c, true
-}
-
-// expired is the oldest offset that is still good. t.mu is held.
-func (t *Tenant) expired() int64 {
-	floor := t.feed.floor
-	for _, e := range t.feed.events {
-		if t.now().Sub(e.at) > t.o.FeedRetention {
-			floor = e.number
-		}
-	}
-	return floor
-}
-
-// numberBefore is the last event before a time. t.mu is held.
-func (t *Tenant) numberBefore(since time.Time) int64 {
-	number := t.expired()
-	for _, e := range t.feed.events {
-		if e.at.Before(since) {
-			number = max(number, e.number)
-		}
-	}
-	return number
+	l.readers++
+	return &reader{types: values["event_type"], position: position, ended: l.ended, began: now}
 }
 
 func (t *Tenant) unsubscribe() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.feed.connections--
+	t.eventLog.readers--
 }
 
-// run sends what there is, and what comes, until the connection is cycled.
-func (c *subscriber) run(t *Tenant, w http.ResponseWriter, r *http.Request) {
-	beat, end := time.NewTicker(feedBeat), time.After(feedCycle)
-	defer beat.Stop()
-	for {
-		text, changed, over := c.next(t)
-		if _, err := w.Write(text); err != nil || over { //nolint:gosec // the events are the tenant's own
-			return
-		}
-		if err := http.NewResponseController(w).Flush(); err != nil {
-			return
-		}
-		select {
-		case <-r.Context().Done():
-			return
-		case <-t.running.Done():
-			return
-		case <-end:
-			return
-		case <-changed:
-		case <-beat.C:
-			c.beat(t, w)
-		}
-	}
-}
+// burst is how many events a reader gets before it is looked after again.
+const burst = 100
 
-// next is what a connection has not been told yet, and whether it is over.
-func (c *subscriber) next(t *Tenant) (text []byte, changed chan struct{}, over bool) {
+// due is what a reader is to be sent now, and how long to wait, for changed, when
+// that is nothing. A wait of 0 ends the connection. The first thing that a reader
+// hears, and the last of a silence, is where it stands.
+func (t *Tenant) due(s *reader) (out []byte, wait time.Duration, changed <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c.cycle != t.feed.cycles {
-		if t.feed.say != "" {
-			text = fmt.Appendf(text, "event: error\ndata: {\"code\":%q,\"message\":\"simulated\"}\n\n", t.feed.say)
-			t.feed.say = ""
+	l, now := &t.eventLog, t.now()
+	lasts, quiet := s.began.Add(t.o.FeedLasts).Sub(now), s.spoke.Add(t.o.FeedBeats).Sub(now)
+	held := quiet
+	if l.held != nil {
+		if held = l.heldAt.Add(longestHold).Sub(now); held <= 0 {
+			t.letIn()
+			held = quiet
 		}
-		return text, nil, true
 	}
-	for _, e := range t.feed.events {
-		if e.number <= c.seen {
-			continue
-		}
-		c.seen = e.number
-		if len(c.wanted) > 0 && !slices.Contains(c.wanted, e.kind) {
-			continue
-		}
-		text = fmt.Appendf(text, "id: %s\nevent: %s\ndata: {\"type\":%q,\"offset\":%q,\"event\":%s}\n\n", offset(e.number), e.kind, e.kind, offset(e.number), e.body)
+	switch {
+	case s.ended != l.ended && l.failure != "":
+		return failureFrame(l.failure), 0, nil
+	case s.ended != l.ended:
+		return nil, 0, nil
+	case lasts <= 0 && t.o.FeedSaysGoodbye:
+		return failureFrame("connection_timeout"), 0, nil
+	case lasts <= 0:
+		return nil, 0, nil
+	case s.position < l.gone: // too slow for what is kept
+		return failureFrame(errExpiredOffset.Error()), 0, nil
 	}
-	return text, t.feed.changed, false
+	if out = t.unread(s); len(out) == 0 && quiet <= 0 {
+		o := offset{l.epoch, s.position, now}.String()
+		out = frame(o, "offset-only", map[string]any{"offset": o})
+	}
+	if len(out) > 0 {
+		s.spoke = now
+	}
+	return out, max(min(lasts, quiet, held), time.Millisecond), l.changed
 }
 
-// beat tells how far the feed is although nothing happens.
-func (c *subscriber) beat(t *Tenant, w http.ResponseWriter) {
-	t.mu.Lock()
-	c.seen = max(c.seen, t.feed.floor)
-	at := offset(c.seen)
-	t.mu.Unlock()
-	_, _ = fmt.Fprintf(w, "id: %s\nevent: offset-only\ndata: {\"type\":\"offset-only\",\"offset\":%q}\n\n", at, at) // the client is gone: the context tells
+// unread are the frames of the next events. t.mu is held.
+func (t *Tenant) unread(s *reader) []byte {
+	l := &t.eventLog
+	var out []byte
+	for n := 0; s.position < l.next() && n < burst; {
+		e := l.kept[s.position-l.gone]
+		s.position++
+		if len(s.types) > 0 && !slices.Contains(s.types, e.kind) {
+			continue
+		}
+		n++
+		o := offset{l.epoch, s.position, e.at}.String()
+		one := frame(o, e.kind, map[string]any{"offset": o, "event": t.cloudEvent(e, connected)})
+		out = append(out, one...)
+		if t.faults.DuplicateEvents {
+			out = append(out, one...)
+		}
+	}
+	return out
 }
 
-// FeedConnections is how many connections the event feed has.
-func (t *Tenant) FeedConnections() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.feed.connections
+func frame(id, kind string, data any) []byte {
+	var b bytes.Buffer
+	if id != "" {
+		fmt.Fprintf(&b, "id: %s\n", id)
+	}
+	fmt.Fprintf(&b, "event: %s\ndata: %s\n\n", kind, encode(data))
+	return b.Bytes()
 }
+
+func failureFrame(code string) []byte { return frame("", "error", map[string]any{"code": code}) }

@@ -3,7 +3,9 @@ package auth0sim
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -12,112 +14,129 @@ import (
 type logEntry struct {
 	id     string
 	at     time.Time
-	kind   string // ss, s, sv, sce, sdu or sapi
-	user   User   // whom it is about, but for sapi
+	kind   string // by https://auth0.com/docs/deploy-monitor/logs/log-event-type-codes
+	user   User   // whom it is about; none for an unknown user, or a call that answers none
+	name   string // that somebody unknown tried to log in with
 	call   string // description of a Management API call
 	method string
 	path   string
 	status int
+	silent bool // log streams do not get it
 }
 
-// logID is unique and grows, as Auth0's do. t.mu is held.
-func (t *Tenant) logID() string {
-	t.lastNumber++
-	return fmt.Sprintf("900%s%039d", t.now().Format("20060102150405"), t.lastNumber)
+// tenantLog is the log in the order of its ids, which grow. Dates need not.
+type tenantLog struct {
+	entries []logEntry
+	held    *logEntry // is overtaken by the next
+	heldAt  time.Time
+	last    int64 // number in an id
+	streams []*logStream
+	made    int // streams
+}
+
+// log adds entries. t.mu is held.
+func (t *Tenant) log(entries ...logEntry) {
+	for _, e := range entries {
+		e.at = t.now()
+		if l := &t.tenantLog; l.held == nil && (t.o.Rude || t.o.LogsUnordered) {
+			l.held, l.heldAt = &e, e.at
+			continue
+		}
+		t.enter(e)
+		t.enterHeld()
+	}
+	t.forgetLogs()
+}
+
+func (t *Tenant) enterHeld() {
+	if l := &t.tenantLog; l.held != nil {
+		e := *l.held
+		l.held = nil
+		t.enter(e)
+	}
+}
+
+// enter gives an entry its id, which grows, as Auth0's do. t.mu is held.
+func (t *Tenant) enter(e logEntry) {
+	l := &t.tenantLog
+	l.last++
+	e.id = fmt.Sprintf("900%s%039d", t.now().Format("20060102150405"), l.last)
+	l.entries = append(l.entries, e)
+	for _, s := range l.streams {
+		s.take(t, e)
+	}
+}
+
+// forgetLogs drops what is older than the plan keeps. t.mu is held.
+// https://auth0.com/docs/deploy-monitor/logs/log-data-retention
+func (t *Tenant) forgetLogs() {
+	l, oldest := &t.tenantLog, t.now().Add(-t.logsKept())
+	young := slices.IndexFunc(l.entries, func(e logEntry) bool { return e.at.After(oldest) })
+	if young < 0 {
+		young = len(l.entries)
+	}
+	l.entries = l.entries[young:]
+}
+
+func (t *Tenant) logsKept() time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case t.o.LogsKept != 0:
+		return t.o.LogsKept
+	case t.o.Plan == PlanFree:
+		return day
+	case t.o.Plan == PlanEssentials:
+		return 5 * day
+	}
+	return 30 * day
 }
 
 // logSignUp adds an ss for database and passwordless sign-ups, and an s for a
 // first login through another connection. t.mu is held.
-// https://auth0.com/docs/deploy-monitor/logs/log-event-type-codes
-func (t *Tenant) logSignUp(u User) {
+func (t *Tenant) logSignUp(u User, silent bool) {
 	kind := "ss"
 	if c, err := connectionOf(u.Identities[0].Connection); err == nil && !c.action {
 		kind = "s"
 	}
-	t.logs = append(t.logs, logEntry{id: t.logID(), at: t.now(), kind: kind, user: u})
+	t.log(logEntry{kind: kind, user: u, silent: silent})
 }
+
+// apiCall is the entry of a write through the Management API; answer is the user
+// that it answered with, if any.
+func apiCall(description, method, path string, status int, answer User) logEntry {
+	return logEntry{kind: "sapi", call: description, method: strings.ToLower(method), path: path, status: status, user: answer}
+}
+
+func userPath(id string) string { return "/api/v2/users/" + url.PathEscape(id) }
 
 // logCall adds a write through the Management API.
-func (t *Tenant) logCall(r *http.Request, description string, status int) {
+func (t *Tenant) logCall(r *http.Request, description string, status int, answer User) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.logs = append(t.logs, logEntry{
-		id: t.logID(), at: t.now(), kind: "sapi", call: description, method: r.Method, path: r.URL.EscapedPath(), status: status,
-	})
+	t.log(apiCall(description, r.Method, r.URL.EscapedPath(), status, answer))
 }
 
-func (l logEntry) json(t *Tenant) map[string]any {
-	entry := map[string]any{
-		"_id": l.id, "log_id": l.id, "date": stamp(l.at), "type": l.kind, "description": l.call,
-		"client_id": t.o.ClientID, "client_name": "", "ip": "127.0.0.1", "user_agent": "Other 0.0.0 / Other 0.0.0", "isMobile": false,
-	}
-	for _, name := range []string{
-		"connection", "connection_id", "organization_id", "organization_name", "hostname", "user_id", "user_name",
-		"audience", "strategy", "strategy_type", "location_info",
-	} {
-		entry[name] = nil
-	}
-	if l.kind == "sapi" {
-		entry["details"] = map[string]any{
-			"request":  map[string]any{"method": l.method, "path": l.path, "query": map[string]any{}, "body": map[string]any{}, "channel": "api"},
-			"response": map[string]any{"statusCode": l.status, "body": map[string]any{}},
-		}
-		return entry
-	}
-	l.describeUser(t, entry)
-	return entry
-}
-
-func (l logEntry) describeUser(t *Tenant, entry map[string]any) {
-	via := l.user.Identities[0].Connection
-	c, _ := connectionOf(via) // the user signed up through it
-	entry["connection"], entry["connection_id"] = via, c.id
-	entry["strategy"], entry["strategy_type"] = c.strategy, c.kind
-	entry["user_id"], entry["user_name"] = l.user.ID, l.user.Name
-	body := map[string]any{"connection": via, "tenant": t.o.Domain, "client_id": t.o.ClientID, "email_verified": l.user.EmailVerified}
-	if l.user.Email != "" {
-		email := l.user.Email
-		if t.o.MaskLogs {
-			email = "***"
-		}
-		body["email"], entry["user_name"] = email, email
-	}
-	entry["details"] = map[string]any{"body": body}
-}
-
-// serveLogs answers a page, newest first, or what follows a checkpoint, oldest
-// first. A checkpoint that is not known any more starts with the oldest.
-func (t *Tenant) serveLogs(w http.ResponseWriter, r *http.Request) {
-	values := r.URL.Query()
-	take, ok := whole(w, values, "take", defaultPage, largestPage)
-	if !ok {
-		return
-	}
-	page, ok := pageOf(w, values)
-	if !ok {
-		return
-	}
+// Logout adds a logout to the log. It changes nothing.
+func (t *Tenant) Logout(id string) error {
 	t.mu.Lock()
-	entries := slices.Clone(t.logs)
-	t.mu.Unlock()
-	checkpoint := values.Get("from")
-	switch {
-	case values.Has("from") || values.Has("take"):
-		after := 1 + slices.IndexFunc(entries, func(l logEntry) bool { return l.id == checkpoint })
-		entries = entries[after:min(after+take, len(entries))]
-		if t.o.Rude {
-			slices.Reverse(entries)
-		}
-	case page.start()+page.size > searchable:
-		badRequest(w, paging, "invalid_paging")
-		return
-	default:
-		slices.Reverse(entries)
-		entries = entries[page.from(len(entries)):page.to(len(entries))]
+	defer t.mu.Unlock()
+	u, err := t.get(id)
+	if err == nil {
+		t.log(logEntry{kind: "slo", user: u})
 	}
-	found := make([]map[string]any, len(entries))
-	for i, entry := range entries {
-		found[i] = entry.json(t)
+	return err
+}
+
+// FailLogin adds a login that failed to the log: fp, a wrong password, for each
+// user with this address, or else fu, an unknown user.
+func (t *Tenant) FailLogin(email string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	users := t.withEmail(email)
+	for _, u := range users {
+		t.log(logEntry{kind: "fp", user: u})
 	}
-	writeJSON(w, http.StatusOK, found)
+	if len(users) == 0 {
+		t.log(logEntry{kind: "fu", name: email})
+	}
 }

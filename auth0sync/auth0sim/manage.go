@@ -116,7 +116,7 @@ func (t *Tenant) serveCreateUser(w http.ResponseWriter, r *http.Request) {
 		userError(w, err)
 		return
 	}
-	t.logCall(r, "Create a User", http.StatusCreated)
+	t.logCall(r, "Create a User", http.StatusCreated, u)
 	writeJSON(w, http.StatusCreated, profile(u))
 }
 
@@ -125,19 +125,24 @@ func (t *Tenant) servePatchUser(w http.ResponseWriter, r *http.Request) {
 	if !readBody(w, r, &b) {
 		return
 	}
-	u, err := t.Change(r.PathValue("id"), b.apply)
+	u, err := t.change(r.PathValue("id"), b.apply, func(u User) []logEntry {
+		entries := []logEntry{apiCall("Update a User", r.Method, r.URL.EscapedPath(), http.StatusOK, u)}
+		if b.Username != "" {
+			entries = append(logged("scu")(u), entries...)
+		}
+		return entries
+	})
 	if err != nil {
 		userError(w, err)
 		return
 	}
-	t.logCall(r, "Update a User", http.StatusOK)
 	writeJSON(w, http.StatusOK, profile(u))
 }
 
 // serveDeleteUser answers 204 for a missing user too.
 func (t *Tenant) serveDeleteUser(w http.ResponseWriter, r *http.Request) {
 	if t.Delete(r.PathValue("id")) == nil {
-		t.logCall(r, "Delete a User", http.StatusNoContent)
+		t.logCall(r, "Delete a User", http.StatusNoContent, User{})
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(http.StatusNoContent)

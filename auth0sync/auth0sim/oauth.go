@@ -109,8 +109,9 @@ func (t *Tenant) authorise(w http.ResponseWriter, r *http.Request, scope string)
 		apiError(w, http.StatusUnauthorized, "Unauthorized", "Invalid token", "invalid_token")
 	case expired:
 		apiError(w, http.StatusUnauthorized, "Unauthorized", "Expired token received for JSON Web Token validation", "invalid_token")
-	case !slices.Contains(g.scopes, scope):
-		apiError(w, http.StatusForbidden, "Forbidden", "Insufficient scope, expected any of: "+scope, "insufficient_scope")
+	case !slices.ContainsFunc(strings.Fields(scope), func(one string) bool { return slices.Contains(g.scopes, one) }):
+		expected := strings.ReplaceAll(scope, " ", ",")
+		apiError(w, http.StatusForbidden, "Forbidden", "Insufficient scope, expected any of: "+expected, "insufficient_scope")
 	default:
 		return true
 	}

@@ -11,7 +11,9 @@ import (
 )
 
 // stamp is how Auth0 writes times.
-func stamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
+func stamp(t time.Time) string { return t.UTC().Format(stampForm) }
+
+const stampForm = "2006-01-02T15:04:05.000Z"
 
 // profile is a user as the Management API shows it: members that a user does not
 // have are left out, not null.

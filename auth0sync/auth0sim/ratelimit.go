@@ -31,6 +31,7 @@ const (
 	deleteUsers = "users_delete"
 	readLogs    = "logs_read"
 	others      = "others"
+	feeds       = "events" // of the others; its 429 has a Retry-After
 	global      = "global"
 )
 
@@ -107,6 +108,9 @@ func (t *Tenant) limit(w http.ResponseWriter, group string) bool {
 	h.Set("X-Ratelimit-Limit", strconv.Itoa(int(r.burst)))
 	h.Set("X-Ratelimit-Remaining", strconv.Itoa(int(b.tokens)))
 	h.Set("X-Ratelimit-Reset", seconds(full))
+	if !allowed && group == feeds {
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil((1-b.tokens)/r.perSecond))))
+	}
 	if !allowed {
 		tooMany(w, name)
 	}

@@ -125,7 +125,7 @@ func (r *replay) send(x exchange) answer {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	target.RawQuery = checkpoint.ReplaceAllString(target.RawQuery, "from="+r.tenant.logs[3].id)
+	target.RawQuery = checkpoint.ReplaceAllString(target.RawQuery, "from="+r.tenant.tenantLog.entries[3].id)
 	req, err := http.NewRequestWithContext(r.t.Context(), x.Request.Method, r.url+target.RequestURI(), strings.NewReader(replace(x.Request.Body)))
 	if err != nil {
 		r.t.Fatal(err)

@@ -15,9 +15,7 @@ import (
 func TestSDKDrivesTheTenant(t *testing.T) {
 	t.Parallel()
 	c := serve(t, Options{})
-	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, &http.Client{})
-	m, err := management.New(c.url, management.WithInsecure(), management.WithNoRetries(), management.WithClientCredentials(ctx, "sim-client", "sim-secret"))
-	c.must(err)
+	m, ctx := c.sdk()
 	connection, email, verified := Database, "ada@example.com", true
 	u := &management.User{Connection: &connection, Email: &email, EmailVerified: &verified}
 	c.must(m.User.Create(ctx, u))
@@ -60,13 +58,20 @@ func TestSDKDrivesTheTenant(t *testing.T) {
 	checkStatus(t, err, http.StatusNotFound)
 }
 
+// sdk is go-auth0 for a tenant.
+func (c client) sdk() (*management.Management, context.Context) {
+	c.t.Helper()
+	ctx := context.WithValue(c.t.Context(), oauth2.HTTPClient, &http.Client{})
+	m, err := management.New(c.url, management.WithInsecure(), management.WithNoRetries(), management.WithClientCredentials(ctx, "sim-client", "sim-secret"))
+	c.must(err)
+	return m, ctx
+}
+
 func TestSDKUnderstandsErrors(t *testing.T) {
 	t.Parallel()
 	c := serve(t, Options{Scopes: []string{"read:users"}, Plan: PlanFree})
-	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, &http.Client{})
-	m, err := management.New(c.url, management.WithInsecure(), management.WithNoRetries(), management.WithClientCredentials(ctx, "sim-client", "sim-secret"))
-	c.must(err)
-	_, err = m.Log.List(ctx)
+	m, ctx := c.sdk()
+	_, err := m.Log.List(ctx)
 	checkStatus(t, err, http.StatusForbidden)
 	_, err = m.User.List(ctx, management.Query("("))
 	checkStatus(t, err, http.StatusBadRequest)

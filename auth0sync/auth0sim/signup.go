@@ -21,7 +21,7 @@ type SignUp struct {
 	UserID         string // the whole id; default is made
 	AppMetadata    map[string]any
 	CreatedAt      time.Time // default now
-	DropDeliveries bool      // the Action call and the pushed events of this sign-up get lost
+	DropDeliveries bool      // what is pushed about this sign-up gets lost: Action call, Event Stream, log stream
 }
 
 // SignUp makes a user, and fires the triggers that a sign-up through this
@@ -39,10 +39,9 @@ func (t *Tenant) create(s SignUp, complete func(*User)) (User, error) {
 	if err == nil {
 		complete(&u)
 		t.put(u, false)
-		t.logSignUp(u)
-		pushed := t.events("user.created", u, nil)
-		if !s.DropDeliveries {
-			out = append(t.actionCalls(u), pushed...)
+		t.logSignUp(u, s.DropDeliveries)
+		if out = append(t.actionCalls(u), t.events("user.created", u, nil)...); s.DropDeliveries {
+			out = nil
 		}
 	}
 	t.mu.Unlock()
@@ -55,7 +54,7 @@ func (t *Tenant) signUp(s SignUp) (User, error) {
 	u, err := t.newUser(s)
 	if err == nil {
 		t.put(u, false)
-		t.logSignUp(u)
+		t.logSignUp(u, false)
 	}
 	return u, err
 }

@@ -19,20 +19,34 @@ import (
 
 // Options of a tenant. The zero value is a polite tenant without rate limits.
 type Options struct {
-	Domain          string        // shown in events; default customersync-sim
-	Audience        string        // API identifier in minted tokens; default https://api.customersync.test
-	ClientID        string        // of the machine application at /oauth/token; default sim-client
-	ClientSecret    string        // default sim-secret
-	Scopes          []string      // granted to that application; default DefaultScopes
-	Plan            Plan          // rate limits
-	SearchLag       time.Duration // until search sees a change
-	MaxURL          int           // longest request target before 414; default 8192 bytes
-	MaxTerms        int           // terms a search may have before it fails with 503 as too slow; 0: any number
-	MaskLogs        bool          // logs have *** for e-mail addresses
-	NoEvents        bool          // the plan has no event feed
-	FeedConnections int           // most at once; default 1, as on the free plan
-	FeedRetention   time.Duration // for how long the feed has its events; default 24 h
-	ExportTakes     time.Duration // from an export job's making to its file; default 2 s
+	Domain       string        // shown in events; default customersync-sim
+	Audience     string        // API identifier in minted tokens; default https://api.customersync.test
+	ClientID     string        // of the machine application at /oauth/token; default sim-client
+	ClientSecret string        // default sim-secret
+	Scopes       []string      // granted to that application; default DefaultScopes
+	Plan         Plan          // rate limits
+	SearchLag    time.Duration // until search sees a change
+	MaxURL       int           // longest request target before 414; default 8192 bytes
+	MaxTerms     int           // terms a search may have before it fails with 503 as too slow; 0: any number
+	ExportTakes  time.Duration // from an export job's making to its file; default 2 s
+	ActionBuilds time.Duration // until a changed Action has been built and can be deployed; default 2 s
+	// Of events:
+	FeedRetention   time.Duration // of events, after which an offset has expired; default 24 h
+	FeedConnections int           // most at once; default by plan
+	FeedBeats       time.Duration // longest silence before offset-only; default 15 s
+	FeedLasts       time.Duration // until a connection is closed; default 5 min
+	FeedRetry       time.Duration // that clients are told to wait before they reconnect; default 1 s
+	FeedSaysGoodbye bool          // a connection that is closed ends with an error frame connection_timeout
+	AllowHTTP       bool          // Event Streams may go to http:// too, not https:// alone
+	StreamGivesUp   int           // failed attempts in a row after which an Event Stream is disabled; default 500
+	NoEvents        bool          // the plan has no events
+	NoEventsStatus  int           // which is said by 403, unless this is 404
+	// Of the log:
+	LogsKept       time.Duration // default by plan: 1 day, 5, or 30
+	MaskLogs       bool          // logs do not tell who people are but by user id
+	LogsUnordered  bool          // every second entry has a greater id than one that is younger
+	LogsShuffled   bool          // what follows a checkpoint is not in the order of ids either
+	RefuseLostLogs bool          // a checkpoint that is not there any more is a 400, instead of the oldest entry
 	// Rude makes the tenant as unpleasant as real ones can be: every 11th
 	// Management API call fails with 429, 500 or 503 in turn, every 17th is slow,
 	// deliveries come twice and out of order, users of enterprise connections have
@@ -48,7 +62,13 @@ type Options struct {
 
 // DefaultScopes are what the simulated application is granted.
 func DefaultScopes() []string {
-	return []string{"read:users", "create:users", "update:users", "delete:users", "read:connections", "read:logs", "read:events"}
+	return []string{
+		"read:users", "create:users", "update:users", "delete:users", "read:connections", "read:logs", "read:events",
+		"read:event_streams", "create:event_streams", "update:event_streams", "delete:event_streams",
+		"read:event_deliveries", "update:event_deliveries",
+		"read:actions", "create:actions", "update:actions", "delete:actions",
+		"read:log_streams", "create:log_streams", "delete:log_streams",
+	}
 }
 
 // Tenant is a simulated Auth0 tenant. It is an http.Handler.
@@ -56,27 +76,27 @@ type Tenant struct {
 	o   Options
 	mux *http.ServeMux
 
-	mu         sync.Mutex
-	baseURL    string        // of the issuer, without the slash; "" means from the request
-	offset     time.Duration // of the tenant's clock
-	users      map[string]*record
-	byEmail    map[string][]string // exact address → ids that have it now
-	everEmail  map[string][]string // lower-case address → ids that ever had it: what search may still see
-	calls      map[string]int
-	apiCalls   int
-	keys       []signingKey
-	grants     map[string]grant // access tokens of the Management API
-	buckets    map[string]*bucket
-	faults     Faults
-	dice       *rand.Rand // for faults with a probability; the same each time
-	action     *endpoint
-	postLogin  bool
-	stream     *endpoint
-	feed       feed
-	logs       []logEntry
-	jobs       map[string]*job
-	held       *hold // of an event that waits for the next to overtake it
-	lastNumber int64 // for ids
+	mu        sync.Mutex
+	baseURL   string        // of the issuer, without the slash; "" means from the request
+	offset    time.Duration // of the tenant's clock
+	users     map[string]*record
+	byEmail   map[string][]string // exact address → ids that have it now
+	everEmail map[string][]string // lower-case address → ids that ever had it: what search may still see
+	calls     map[string]int
+	apiCalls  int
+	keys      []signingKey
+	grants    map[string]grant // access tokens of the Management API
+	buckets   map[string]*bucket
+	faults    Faults
+	dice      *rand.Rand // for faults with a probability; the same each time
+	action    *endpoint
+	postLogin bool
+	streams   []*eventStream
+	library   []*storedAction
+	bindings  map[string][]*actionBinding // by trigger
+	eventLog  eventLog
+	tenantLog tenantLog
+	jobs      map[string]*job
 
 	inFlight int        // deliveries
 	idle     *sync.Cond // inFlight has become 0
@@ -97,7 +117,8 @@ func New(o Options) *Tenant {
 		grants:    map[string]grant{},
 		buckets:   map[string]*bucket{},
 		jobs:      map[string]*job{},
-		feed:      feed{changed: make(chan struct{})},
+		bindings:  map[string][]*actionBinding{},
+		eventLog:  eventLog{changed: make(chan struct{})},
 		dice:      newDice(),
 	}
 	t.idle = sync.NewCond(&t.mu)
@@ -116,8 +137,12 @@ func (o Options) withDefaults() Options {
 	o.ClientID = cmp.Or(o.ClientID, "sim-client")
 	o.ClientSecret = cmp.Or(o.ClientSecret, "sim-secret")
 	o.MaxURL = cmp.Or(o.MaxURL, 8192)
-	o.FeedConnections = cmp.Or(o.FeedConnections, 1)
 	o.FeedRetention = cmp.Or(o.FeedRetention, 24*time.Hour)
+	o.ActionBuilds = cmp.Or(o.ActionBuilds, 2*time.Second)
+	o.StreamGivesUp = cmp.Or(o.StreamGivesUp, 500)
+	o.FeedBeats = cmp.Or(o.FeedBeats, 15*time.Second)
+	o.FeedLasts = cmp.Or(o.FeedLasts, 5*time.Minute)
+	o.FeedRetry = cmp.Or(o.FeedRetry, time.Second)
 	o.ExportTakes = cmp.Or(o.ExportTakes, 2*time.Second)
 	if o.Scopes == nil {
 		o.Scopes = DefaultScopes()
@@ -165,6 +190,11 @@ func (t *Tenant) Close() {
 	defer t.mu.Unlock()
 	t.closed = true
 	t.stop()
+	for _, s := range t.tenantLog.streams {
+		if s.timer != nil {
+			s.timer.Stop()
+		}
+	}
 	t.awaitIdle()
 	t.o.Client.CloseIdleConnections()
 }
@@ -189,6 +219,8 @@ func (t *Tenant) Advance(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.offset += d
+	t.rouse()
+	t.pushAllLogs()
 }
 
 // now is the tenant's time. t.mu is held.
