@@ -29,6 +29,7 @@ var (
 	ErrNoExport     = errors.New("Auth0 gives no export")
 	ErrUnavailable  = errors.New("Auth0 gives no usable answer")
 	errTooBroad     = errors.New("more than one search can tell")
+	errConflict     = errors.New("Auth0 has no room for it")
 	errBadRequest   = errors.New("Auth0 does not accept the question")
 )
 
@@ -127,7 +128,7 @@ func (d *Directory) ByEmail(ctx context.Context, email string) ([]User, error) {
 	var found []userJSON
 	seen, err := d.get(ctx, []string{"users-by-email"}, url.Values{"email": {email}}, &found)
 	if err != nil {
-		return nil, fmt.Errorf("users by e-mail: %w", err)
+		return nil, fmt.Errorf("users by e-mail: %w", needs(err, "read:users"))
 	}
 	if found == nil {
 		return nil, fmt.Errorf("users by e-mail: %w: null instead of a list", ErrUnavailable)
@@ -140,7 +141,7 @@ func (d *Directory) ByID(ctx context.Context, userID string) (User, error) {
 	var found userJSON
 	seen, err := d.get(ctx, []string{"users", userID}, nil, &found)
 	if err != nil {
-		return User{}, fmt.Errorf("user by id: %w", err)
+		return User{}, fmt.Errorf("user by id: %w", needs(err, "read:users"))
 	}
 	u, err := found.user(seen, LaneByID)
 	if err != nil {
@@ -221,7 +222,7 @@ func (d *Directory) searchAll(ctx context.Context, q string) ([]User, error) {
 		}, &answer)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("search: %w", err)
+			return nil, fmt.Errorf("search: %w", needs(err, "read:users"))
 		case answer.Users == nil || answer.Total == nil:
 			return nil, fmt.Errorf("search: %w: no users or no total in it", ErrUnavailable)
 		case *answer.Total > mostFound:
@@ -337,7 +338,9 @@ func statusError(status int) error {
 	case status == http.StatusUnauthorized:
 		return fmt.Errorf("%w: token refused (AUTH0_CLIENT_ID, AUTH0_CLIENT_SECRET)", ErrUnauthorized)
 	case status == http.StatusForbidden:
-		return fmt.Errorf("%w (the application needs read:users at least)", ErrForbidden)
+		return ErrForbidden
+	case status == http.StatusConflict:
+		return fmt.Errorf("%w: %w: status 409", ErrUnavailable, errConflict)
 	case status == http.StatusBadRequest:
 		return fmt.Errorf("%w: %w", ErrUnavailable, errBadRequest)
 	case status == http.StatusTooManyRequests:

@@ -82,7 +82,7 @@ func (d *Directory) Feed(ctx context.Context, cursor string) iter.Seq2[FeedItem,
 }
 
 func (d *Directory) subscribe(ctx context.Context, cursor string) (io.ReadCloser, error) {
-	query := url.Values{"event_type": {"user.created", "user.updated", "user.deleted"}}
+	query := url.Values{"event_type": userEvents()}
 	if cursor != "" {
 		query.Set("from", cursor)
 	}

@@ -48,6 +48,7 @@ type cli struct {
 	Sync      syncCmd      `cmd:"" help:"Look once at every customer that is due, then end."`
 	Reconcile reconcileCmd `cmd:"" help:"Hold all customers against all users of the tenant, both ways."`
 	Explain   explainCmd   `cmd:"" help:"Say why a customer is in its state."`
+	Setup     setupCmd     `cmd:"" help:"Set up the Auth0 tenant."`
 	Check     checkCmd     `cmd:"" help:"Check the configuration and, with --online, all that the daemon needs of the world."`
 	Status    statusCmd    `cmd:"" help:"Say how the whole stands, and whether a person is needed."`
 	Conflicts conflictsCmd `cmd:"" help:"List and settle what only a person can decide."`

@@ -70,7 +70,12 @@ func runProgram(t *testing.T, env []string, args ...string) outcome {
 // tenant is a simulated tenant over HTTP, and the settings that lead to it.
 func tenant(t *testing.T) (*auth0sim.Tenant, []string) {
 	t.Helper()
-	sim := auth0sim.New(auth0sim.Options{})
+	return tenantOf(t, auth0sim.Options{})
+}
+
+func tenantOf(t *testing.T, o auth0sim.Options) (*auth0sim.Tenant, []string) {
+	t.Helper()
+	sim := auth0sim.New(o)
 	server := httptest.NewServer(sim)
 	t.Cleanup(server.Close)
 	t.Cleanup(sim.Close)

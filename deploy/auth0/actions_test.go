@@ -1,5 +1,3 @@
-// Package auth0 tests the Actions that are shipped in this folder: they run in
-// Node.js, as at Auth0, against a server of the test.
 package auth0
 
 import (

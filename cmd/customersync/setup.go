@@ -1,0 +1,106 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/deploy/auth0"
+)
+
+type setupCmd struct {
+	Auth0 setupAuth0Cmd `cmd:"" name:"auth0" help:"Make, or bring up to date, what customersync needs in the Auth0 tenant: two Actions and an Event Stream."`
+}
+
+type setupAuth0Cmd struct {
+	URL         string `help:"Where Auth0 reaches this daemon's webhook: https://your-host/webhooks/auth0." required:"" placeholder:"URL"`
+	DryRun      bool   `help:"Say what would be done and change nothing."`
+	EventStream bool   `help:"Make an Event Stream too. It takes one of the plan's connections, as the event feed does." default:"true" negatable:""`
+	JSON        bool   `help:"Print JSON, a line for each step."`
+}
+
+// Run sets a tenant up. It may be run again: what is as it should be is left so.
+func (v setupAuth0Cmd) Run(ctx context.Context, p process, s *settings) error {
+	c, err := s.config(p.getenv, needsAuth0)
+	if err != nil {
+		return err
+	}
+	if u, err := url.Parse(v.URL); err != nil || u.Host == "" || u.Scheme != "https" && c.baseURL == "" {
+		return usageError{errors.New("--url: expected https://your-host/webhooks/auth0, as Auth0 reaches it")}
+	}
+	made := secretsMade{}
+	setup := auth0sync.Setup{
+		URL: v.URL, Actions: actions(), Stream: v.EventStream, Dry: v.DryRun,
+		Secret: made.first(c.actionSecrets, "CUSTOMERSYNC_ACTION_SECRETS", newActionSecret),
+		Token:  made.first(c.streamTokens, "CUSTOMERSYNC_EVENT_STREAM_TOKENS", newToken),
+		Tell:   func(step auth0sync.Step) { p.printStep(step, v.JSON) },
+	}
+	d := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
+		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: prometheus.NewRegistry(),
+	})
+	err = d.SetUp(ctx, setup)
+	if !v.DryRun {
+		p.printMade(made) // also after a failure: Auth0 may have them already
+	}
+	if errors.Is(err, auth0sync.ErrForbidden) {
+		return fmt.Errorf("%w: some steps were skipped", errPartial)
+	}
+	return err
+}
+
+// actions are ours, with the newest version of the triggers that they are for.
+// https://auth0.com/docs/customize/actions/explore-triggers
+func actions() []auth0sync.ActionFor {
+	return []auth0sync.ActionFor{
+		{Trigger: "post-user-registration", Version: "v2", Name: "customersync post-user-registration", Code: auth0.PostUserRegistration},
+		{Trigger: "post-login", Version: "v3", Name: "customersync post-login", Code: auth0.PostLogin},
+	}
+}
+
+// secretsMade are those that were not configured, by the setting they belong into.
+type secretsMade map[string]string
+
+// first is the first configured secret, or a new one.
+func (m secretsMade) first(configured []string, env string, make func() string) string {
+	if len(configured) > 0 {
+		return configured[0]
+	}
+	m[env] = make()
+	return m[env]
+}
+
+func newActionSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return "whsec_" + base64.StdEncoding.EncodeToString(b)
+}
+
+func newToken() string {
+	b := make([]byte, 24)
+	_, _ = rand.Read(b) // never fails
+	return hex.EncodeToString(b)
+}
+
+func (p process) printStep(step auth0sync.Step, asJSON bool) {
+	if asJSON {
+		p.printJSON(map[string]string{"what": step.What, "did": step.Did, "why": step.Why})
+		return
+	}
+	_, _ = fmt.Fprintf(p.stdout, "%-16s %s%s\n", step.Did, step.What, prefixed(": ", step.Why)) // nowhere left to report to
+}
+
+// printMade shows new secrets, this once.
+func (p process) printMade(made secretsMade) {
+	for _, env := range []string{"CUSTOMERSYNC_ACTION_SECRETS", "CUSTOMERSYNC_EVENT_STREAM_TOKENS"} {
+		if secret, ok := made[env]; ok {
+			_, _ = fmt.Fprintf(p.stdout, "%s=%s\n", env, secret) // nowhere left to report to
+		}
+	}
+}
