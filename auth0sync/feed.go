@@ -71,6 +71,9 @@ func (d *Directory) Feed(ctx context.Context, cursor string) iter.Seq2[FeedItem,
 			if errors.Is(err, errNothing) {
 				continue
 			}
+			if errors.Is(err, errOver) {
+				return
+			}
 			if err != nil {
 				err = fmt.Errorf("event feed: %w", err)
 			}
@@ -123,8 +126,11 @@ func feedRefusal(res *http.Response, cursor string) error {
 	return statusError(res.StatusCode)
 }
 
-// errNothing is a message that says nothing.
-var errNothing = errors.New("nothing said")
+// What a message may amount to beside an item and a failure.
+var (
+	errNothing = errors.New("nothing said")
+	errOver    = errors.New("the connection has lasted long enough")
+)
 
 // feedItem reads a message. An event that is too large for us or for Auth0 would
 // come again and again: there is no way but around it.
@@ -150,6 +156,8 @@ func feedItem(event sse.Event, err error) (FeedItem, error) {
 		return FeedItem{}, ErrCursor
 	case event.Type == "error" && message.Code == "payload_too_large":
 		return FeedItem{}, fmt.Errorf("%w: the event behind it is too large", ErrCursor)
+	case event.Type == "error" && (message.Code == "connection_timeout" || message.Code == "timeout"):
+		return FeedItem{}, errOver
 	case event.Type == "error":
 		return FeedItem{}, fmt.Errorf("%w: the feed says %q", ErrUnavailable, message.Code)
 	case item.Cursor == "":

@@ -53,14 +53,15 @@ func TestWhatTheFeedSays(t *testing.T) {
 		body string
 		want []message
 	}{
-		"an event":                 {"id: o1\nevent: user.created\n" + event, []message{{"o1", "evt_1"}}},
-		"its cursor in it alone":   {"event: user.created\n" + event, []message{{"o1", "evt_1"}}},
-		"a heartbeat":              {"id: o2\nevent: offset-only\ndata: {\"offset\":\"o2\"}\n\n", []message{{"o2", ""}}},
-		"a heartbeat without data": {"id: o2\nevent: offset-only\ndata:\n\n", []message{{"o2", ""}}},
-		"returns and comments":     {":hello\r\n\r\nretry: 5\r\n\r\n" + strings.ReplaceAll("id: o1\n"+event, "\n", "\r\n"), []message{{"o1", "evt_1"}}},
-		"data over several lines":  {"id: o1\ndata: {\"offset\":\"o1\",\ndata: \"event\":" + created + "}\n\n", []message{{"o1", "evt_1"}}},
-		"cut before its end":       {"id: o1\n" + event + "id: o2\ndata: {\"off", []message{{"o1", "evt_1"}}},
-		"nothing":                  {"", nil},
+		"an event":                   {"id: o1\nevent: user.created\n" + event, []message{{"o1", "evt_1"}}},
+		"its cursor in it alone":     {"event: user.created\n" + event, []message{{"o1", "evt_1"}}},
+		"a heartbeat":                {"id: o2\nevent: offset-only\ndata: {\"offset\":\"o2\"}\n\n", []message{{"o2", ""}}},
+		"a heartbeat without data":   {"id: o2\nevent: offset-only\ndata:\n\n", []message{{"o2", ""}}},
+		"returns and comments":       {":hello\r\n\r\nretry: 5\r\n\r\n" + strings.ReplaceAll("id: o1\n"+event, "\n", "\r\n"), []message{{"o1", "evt_1"}}},
+		"data over several lines":    {"id: o1\ndata: {\"offset\":\"o1\",\ndata: \"event\":" + created + "}\n\n", []message{{"o1", "evt_1"}}},
+		"cut before its end":         {"id: o1\n" + event + "id: o2\ndata: {\"off", []message{{"o1", "evt_1"}}},
+		"ended as planned, in words": {"id: o1\n" + event + "event: error\ndata: {\"code\":\"connection_timeout\"}\n\n", []message{{"o1", "evt_1"}}},
+		"nothing":                    {"", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
