@@ -239,3 +239,15 @@ func TestRudeLogStreamRepeats(t *testing.T) {
 		t.Errorf("%d deliveries", len(all))
 	}
 }
+
+func TestLogsAreMaskedWhenTheyAreRead(t *testing.T) {
+	t.Parallel()
+	c := serve(t, Options{MaskLogs: true})
+	c.signUp(SignUp{UserID: "auth0|a", Email: "ada@example.com"})
+	c.must(c.tenant.Block("auth0|a", true))
+	for _, query := range []string{"", "?take=10"} {
+		if got := string(c.do("GET", "/api/v2/logs"+query, "").want(200, "").body); strings.Contains(got, "example.com") || !strings.Contains(got, `"auth0|a"`) {
+			t.Errorf("%s", got)
+		}
+	}
+}

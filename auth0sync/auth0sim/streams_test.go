@@ -210,3 +210,17 @@ func TestSDKManagesEventStreams(t *testing.T) {
 	}
 	c.must(m.EventStream.Delete(ctx, e.GetID()))
 }
+
+func TestFailuresCountInARow(t *testing.T) {
+	t.Parallel()
+	s, w := newSink(t, 503, 503, 200, 503, 503, 200), &waits{}
+	c := serve(t, Options{AllowHTTP: true, StreamGivesUp: 3, Wait: w.wait})
+	path := c.makeStream(s.URL, "user.created")
+	c.signUp(SignUp{})
+	c.tenant.Settle()
+	c.signUp(SignUp{})
+	c.tenant.Settle()
+	if got := c.do("GET", path, "").object(); got["status"] != "enabled" || len(s.all()) != 6 {
+		t.Errorf("%d attempts: %v", len(s.all()), got)
+	}
+}
