@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -50,7 +51,7 @@ var errNothingCame = errors.New("the connection ended at once")
 
 // serveFollow follows Auth0 while this process has the lease for it.
 func (w *Worker) serveFollow(ctx context.Context) {
-	if w.follow == FollowOff {
+	if w.follow == FollowOff && !w.watches {
 		<-ctx.Done()
 		return
 	}
@@ -83,10 +84,15 @@ func (w *Worker) followUnderLease(ctx context.Context, fence int64) {
 		defer close(renewing)
 		w.keepLease(ctx, fence, stop)
 	}()
+	var watching sync.WaitGroup
+	if w.watches {
+		watching.Go(func() { w.serveWatch(ctx) })
+	}
 	f := &following{Worker: w, fence: fence}
 	f.run(ctx)
 	f.metrics.following.Reset()
 	stop(nil)
+	watching.Wait()
 	<-renewing
 }
 
@@ -101,6 +107,9 @@ type following struct {
 
 // run follows the best lane there is, until ctx ends.
 func (f *following) run(ctx context.Context) {
+	if f.follow == FollowOff {
+		<-ctx.Done()
+	}
 	for ctx.Err() == nil {
 		if f.follow != FollowLogs {
 			err := f.guarded(ctx, laneFeed, f.followFeed)

@@ -9,15 +9,16 @@ import (
 // metrics of the worker. Last attempt and last success are two things: a sync
 // that fails must not look alive.
 type metrics struct {
-	runs        *prometheus.CounterVec
-	lastAttempt *prometheus.GaugeVec
-	lastSuccess *prometheus.GaugeVec
-	customers   *prometheus.CounterVec
-	deliveries  *prometheus.CounterVec
-	inbox       *prometheus.CounterVec
-	followed    *prometheus.CounterVec
-	following   *prometheus.GaugeVec
-	heard       *prometheus.GaugeVec
+	runs           *prometheus.CounterVec
+	lastAttempt    *prometheus.GaugeVec
+	lastSuccess    *prometheus.GaugeVec
+	customers      *prometheus.CounterVec
+	deliveries     *prometheus.CounterVec
+	inbox          *prometheus.CounterVec
+	followed       *prometheus.CounterVec
+	following      *prometheus.GaugeVec
+	streamFailures prometheus.Gauge
+	heard          *prometheus.GaugeVec
 }
 
 func newMetrics(r prometheus.Registerer) metrics {
@@ -50,6 +51,10 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "customersync_followed_total",
 			Help: "What the lanes that follow Auth0 brought, by lane and result.",
 		}, []string{"lane", "result"}),
+		streamFailures: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "customersync_event_stream_failed_deliveries",
+			Help: "Deliveries of our Event Stream that failed within a day, at the last look; at most 50 are counted.",
+		}),
 		following: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "customersync_following",
 			Help: "1 while this process follows Auth0 by the lane.",
@@ -59,7 +64,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Help: "When the lane last answered, be it that nothing happened.",
 		}, []string{"lane"}),
 	}
-	r.MustRegister(m.runs, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox, m.followed, m.following, m.heard)
+	r.MustRegister(m.runs, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox, m.followed, m.streamFailures, m.following, m.heard)
 	return m
 }
 

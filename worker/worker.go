@@ -97,6 +97,10 @@ type Directory interface {
 	Feed(ctx context.Context, cursor string) iter.Seq2[auth0sync.FeedItem, error]
 	Logs(ctx context.Context, cursor string) (auth0sync.LogPage, error)
 	Pace() float64
+	OurStream(ctx context.Context) (auth0sync.EventStream, error)
+	EnableStream(ctx context.Context, id string) error
+	FailedDeliveries(ctx context.Context, stream string, since time.Time, limit int) ([]string, error)
+	Redeliver(ctx context.Context, stream, event string) error
 	Export(ctx context.Context, job string, started func(job string) error) iter.Seq2[auth0sync.User, error]
 	Windows(ctx context.Context) iter.Seq2[auth0sync.User, error]
 }
@@ -110,6 +114,7 @@ type Verifier interface {
 // FirstBackoff.
 type Config struct {
 	Schedule string // when promote runs: a cron expression or @every; see CheckSchedule
+	Watches  bool   // our Event Stream is to be looked after
 	Follow   string // one of the Follow constants; "" is FollowOff
 	// LogsEvery is how often the tenant's log is read while customers wait, where it
 	// is followed; 0 means 30 seconds.
@@ -139,6 +144,8 @@ type Worker struct {
 	metrics   metrics
 	wake      chan struct{}
 	full      chan struct{}
+	watches   bool
+	asked     map[string]int // event → redeliveries asked for; serveWatch's alone
 	follow    string
 	logsEvery time.Duration
 	nightly   string
@@ -163,6 +170,7 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 		wake:      make(chan struct{}, 1),
 		full:      make(chan struct{}, 1),
 		nightly:   c.Reconcile,
+		watches:   c.Watches,
 		logsEvery: cmp.Or(c.LogsEvery, logsWhileWaiting),
 		follow:    cmp.Or(c.Follow, FollowOff),
 	}, nil

@@ -166,12 +166,22 @@ func getJSON(ctx context.Context, url string, into any) error {
 	return nil
 }
 
-// wanted scopes of the Management API, and what is lost without each.
-func wantedScopes() []struct{ scope, lost string } {
-	return []struct{ scope, lost string }{
+// wantedScope is a scope of the Management API that the daemon can do without, and
+// what is lost then.
+type wantedScope struct{ scope, lost string }
+
+func (c config) wantedScopes() []wantedScope {
+	wanted := []wantedScope{
 		{"read:events", "the event feed cannot be followed; the tenant's log, or looking, stands in"},
 		{"read:logs", "the tenant's log cannot stand in for the event feed"},
 	}
+	if len(c.streamTokens) > 0 {
+		const lost = "the Event Stream is not looked after: failed deliveries are not asked for again, and a disabled stream stays so"
+		for _, scope := range []string{"read:event_streams", "update:event_streams", "read:event_deliveries", "update:event_deliveries"} {
+			wanted = append(wanted, wantedScope{scope, lost})
+		}
+	}
+	return wanted
 }
 
 const (
@@ -197,7 +207,7 @@ func (c *checks) grant(ctx context.Context, d *auth0sync.Directory) bool {
 		return false
 	}
 	whole := true
-	for _, w := range wantedScopes() {
+	for _, w := range c.config.wantedScopes() {
 		if !slices.Contains(g.Scopes, w.scope) {
 			whole = false
 			c.warn("scopes", "the machine application lacks "+w.scope+": "+w.lost, "grant it "+w.scope+" on the Auth0 Management API")

@@ -156,7 +156,7 @@ func syncer(c config, dsn string, registry *prometheus.Registry, log *zap.Logger
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	w, err := worker.New(worker.Config{
-		Schedule: c.schedule, Follow: c.follow, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: registry,
+		Schedule: c.schedule, Follow: c.follow, Watches: len(c.streamTokens) > 0, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: registry,
 	}, s, directory, verifier)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
