@@ -182,6 +182,13 @@ type Hint struct {
 	Partial    bool     // only the user's id is to be relied on: Auth0 is to be asked who that is
 }
 
+// Actionable reports whether the hint is of somebody who may be linked: one whose
+// address is verified, or whom a back end named outright.
+func (h Hint) Actionable() bool { return !h.Deleted && (h.Verified || h.CustomerID != "") }
+
+// Matters reports whether the hint asks for anything at all.
+func (h Hint) Matters() bool { return h.Actionable() || h.Deleted || len(h.Identities) > 0 }
+
 // Partial is a delivery that Auth0 is to be asked about.
 type Partial struct {
 	ID         int64 // in the inbox

@@ -52,14 +52,10 @@ func receive(ctx context.Context, db sqlx.QueryerContext, d customer.Delivery) (
 			select count(*) > 0, count(pg_notify('`+channel+`', '')::text) filter (where state = 'new')
 			from taken`,
 		d.Source, d.EventID, d.Kind, state, null(d.Hint.AuthUserID), null(d.Hint.Email), null(string(d.Hint.Key)),
-		null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, actionable(d.Hint), body,
+		null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, d.Hint.Actionable(), body,
 		d.Hint.Partial).Scan(&fresh, &notified)
 	return fresh, err
 }
-
-// actionable reports whether a hint is of somebody who may be linked: one whose
-// address is verified, or whom a back end named outright.
-func actionable(h customer.Hint) bool { return !h.Deleted && (h.Verified || h.CustomerID != "") }
 
 // inboxRow is an understood delivery.
 type inboxRow struct {
@@ -155,10 +151,22 @@ func act(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, due bool, 
 		return state, false, err
 	}
 	found, due, err := point(ctx, tx, r)
-	if due = due || doubted > 0; found || due || r.Kind == "s" {
+	if due = due || doubted > 0; err != nil || found || due || r.Kind == "s" {
 		return "done", due, err
 	}
-	return "kept", false, err
+	state, err = keepOnce(ctx, tx, r)
+	return state, false, err
+}
+
+// keepOnce keeps a delivery for a customer to come, unless one that says the same
+// is kept: each login of a stranger sends one.
+func keepOnce(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, err error) {
+	err = tx.GetContext(ctx, &state, `
+		select case when exists (
+		  select from inbox
+		  where state = 'kept' and hint_auth_user_id = $1 and hint_email is not distinct from $2
+		    and hint_customer_id is not distinct from $3) then 'done' else 'kept' end`, r.User, r.Email, r.CustomerID)
+	return state, err
 }
 
 // askOrDone settles a delivery that names a user alone: of one who is on a
@@ -210,7 +218,7 @@ func (s *Store) Complete(ctx context.Context, fence int64, p customer.Partial, h
 			set state = 'new', partial = false, hint_email = $2, hint_email_key = $3, hint_customer_id = $4,
 			  hint_identities = $5, actionable = $6
 			where id = $1 and state = 'ask'`,
-			p.ID, null(h.Email), null(string(h.Key)), null(string(h.CustomerID)), pq.Array(h.Identities), actionable(*h))
+			p.ID, null(h.Email), null(string(h.Key)), null(string(h.CustomerID)), pq.Array(h.Identities), h.Actionable())
 		return err
 	})
 }

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -127,5 +128,25 @@ func TestAGapIsOwedUntilAReconcileThatBeganAfterIt(t *testing.T) {
 	lanes := status.Lanes
 	if err != nil || len(lanes) != 1 || lanes[0].Name != "lane" || !lanes[0].Gap.IsZero() || lanes[0].Moved.IsZero() {
 		t.Errorf("%+v, %v", lanes, err)
+	}
+}
+
+// A stranger who logs in each day is one row.
+func TestADeliveryForACustomerToComeIsKeptOnce(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	for i := range 3 {
+		_, err := s.Receive(t.Context(), delivery(fmt.Sprintf("evt_%d", i), "ada@example.com"))
+		must(t, err)
+		_, err = s.Absorb(t.Context(), 0, 10)
+		must(t, err)
+	}
+	_, err := s.Receive(t.Context(), delivery("evt_other", "other@example.com"))
+	must(t, err)
+	_, err = s.Absorb(t.Context(), 0, 10)
+	must(t, err)
+	status, err := s.Status(t.Context())
+	if err != nil || status.Inbox.Kept != 2 {
+		t.Errorf("%+v, %v", status.Inbox, err)
 	}
 }

@@ -82,6 +82,14 @@ func (r runRow) run() customer.Run {
 	}
 }
 
+// DropRun forgets a run that came to nothing.
+func (s *Store) DropRun(ctx context.Context, id int64) error {
+	return s.read(ctx, "forget run", func(ctx context.Context) error {
+		_, err := s.db.ExecContext(ctx, `delete from runs where id = $1 and ended_at is null`, id)
+		return err
+	})
+}
+
 // Runs returns the newest runs, newest first.
 func (s *Store) Runs(ctx context.Context, limit int) ([]customer.Run, error) {
 	var rows []runRow
@@ -109,6 +117,11 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (int64, error) {
 	for _, query := range []string{
 		`delete from inbox where id in (
 		   select id from inbox where received_at < $1 and state <> 'new' limit $2)`,
+		// Events come by the thousand; once acted on they only serve to tell a second
+		// delivery, which would do no harm either.
+		`delete from inbox where id in (
+		   select id from inbox
+		   where received_at < greatest($1, clock_timestamp() - interval '48 hours') and state = 'done' limit $2)`,
 		`delete from runs where id in (
 		   select id from runs where started_at < $1 and ended_at is not null limit $2)`,
 		`delete from idempotency_keys where (scope, key) in (

@@ -227,6 +227,9 @@ func (f *following) take(ctx context.Context, item auth0sync.FeedItem, from stri
 
 // note writes down what came, and how far the lane is.
 func (f *following) note(ctx context.Context, lane string, deliveries []customer.Delivery, cursor string) error {
+	deliveries = slices.DeleteFunc(deliveries, func(d customer.Delivery) bool {
+		return d.Understood && !d.Hint.Matters() // a row for each would say nothing
+	})
 	fresh, err := f.store.Follow(ctx, f.fence, lane, deliveries, cursor)
 	if err != nil {
 		return err

@@ -336,3 +336,31 @@ func TestALogStreamTellsOfSignUpsAndDeletions(t *testing.T) {
 		t.Errorf("a forged one: %v", err)
 	}
 }
+
+// Users whom nobody waits for log in all day: that must not fill the database.
+func TestEventsThatAskForNothingLeaveNoTrace(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	stop := w.daemon(t, worker.FollowEvents)
+	w.following(t)
+	stranger := w.signUp(t, auth0sim.SignUp{Email: "stranger@example.com"}) // unverified
+	for range 20 {
+		must(t, w.tenant.Login(stranger.ID))
+	}
+	id := w.enroll(t, "ada@example.com")
+	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+	eventually(t, "the sign-up", w.isActive(t, id))
+	stop()
+	status, err := w.store.Status(t.Context())
+	must(t, err)
+	if status.Inbox.New+status.Inbox.Kept != 0 {
+		t.Errorf("inbox %+v", status.Inbox)
+	}
+	runs, err := w.store.Runs(t.Context(), 100)
+	must(t, err)
+	for _, r := range runs {
+		if r.Kind == worker.KindInbox && r.Looked == 0 {
+			t.Errorf("a record of nothing: %+v", r)
+		}
+	}
+}

@@ -172,8 +172,15 @@ func (w *Worker) release(ctx context.Context, fence int64) {
 func (w *Worker) finish(ctx context.Context, r customer.Run) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
 	defer cancel()
+	if r.Kind == KindInbox && r.Result == customer.RunOK && r.Looked == 0 {
+		// Most events are about nobody who waits; a record of each would be a flood.
+		if err := w.store.DropRun(ctx, r.ID); err != nil {
+			return fmt.Errorf("forget run %d: %w", r.ID, err)
+		}
+		return nil
+	}
 	w.log.Info("run",
-		zap.Int64("run", r.ID), zap.String("kind", r.Kind), zap.String("result", string(r.Result)),
+		zap.Int64("run", r.ID), zap.String("kind", r.Kind), zap.String("result", string(r.Result)), zap.String("lane", r.Lane),
 		zap.Int("looked", r.Looked), zap.Int("linked", r.Linked), zap.Int("filled", r.Filled),
 		zap.Int("unlinked", r.Unlinked), zap.Int("rebound", r.Rebound),
 		zap.Int("conflicts", r.Conflicts), zap.Int("errors", r.Errors),

@@ -82,6 +82,7 @@ type runs interface {
 	Idle(ctx context.Context) (bool, error)
 	Now(ctx context.Context) (time.Time, error)
 	StartRun(ctx context.Context, kind string, fence int64) (id int64, err error)
+	DropRun(ctx context.Context, id int64) error
 	FinishRun(ctx context.Context, id int64, r customer.Run) error
 	Prune(ctx context.Context, before time.Time) (int64, error)
 }
