@@ -136,12 +136,14 @@ func TestADeliveryForACustomerToComeIsKeptOnce(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)
 	for i := range 3 {
-		_, err := s.Receive(t.Context(), delivery(fmt.Sprintf("evt_%d", i), "ada@example.com"))
+		d := delivered("ada")
+		d.EventID = fmt.Sprintf("evt_%d", i)
+		_, err := s.Receive(t.Context(), d)
 		must(t, err)
 		_, err = s.Absorb(t.Context(), 0, 10)
 		must(t, err)
 	}
-	_, err := s.Receive(t.Context(), delivery("evt_other", "other@example.com"))
+	_, err := s.Receive(t.Context(), delivered("other"))
 	must(t, err)
 	_, err = s.Absorb(t.Context(), 0, 10)
 	must(t, err)
