@@ -40,10 +40,12 @@ type Verdict struct {
 // is the customer's, the address is verified, an identity is of a trusted
 // provider, and it is neither blocked nor on another live customer. Users that
 // fall short do not count: else anyone could block a sign-up. Exactly one
-// linkable user is linked.
+// linkable user is linked. An observation that is older than what was applied
+// already links nobody, but still stands against another user.
 func (p Policy) Decide(c customer.Customer, found []User, w customer.World) Verdict {
-	users := newest(found, w)
-	if verdict, named := p.decideNamed(c, users, w); named {
+	users, outdated := newest(found, w)
+	doubtful := p.rivals(c, outdated, w)
+	if verdict, named := p.decideNamed(c, users, doubtful, w); named {
 		return verdict
 	}
 	switch {
@@ -69,12 +71,24 @@ func (p Policy) Decide(c customer.Customer, found []User, w customer.World) Verd
 			reason = short
 		}
 	}
-	return p.choose(c, linkable, reason, "email").between(linkable, taken, w)
+	return p.choose(c, linkable, doubtful, reason, "email").between(append(linkable, doubtful...), taken, w)
+}
+
+// rivals are those of outdated that were linkable when they were seen. What they
+// are now is not known, so nobody is linked to them; but to take them for nobody
+// would make another user the only one.
+func (p Policy) rivals(c customer.Customer, outdated []User, w customer.World) []User {
+	return slices.DeleteFunc(outdated, func(u User) bool {
+		if u.CustomerID == c.ID {
+			return u.Blocked || heldByOther(c, u, w)
+		}
+		return c.Email.Key == "" || u.emailKey() != c.Email.Key || p.fallsShort(c, u, w) != ""
+	})
 }
 
 // decideNamed settles the case that a back end named the customer in the
 // app_metadata of one or more users.
-func (p Policy) decideNamed(c customer.Customer, users []User, w customer.World) (v Verdict, named bool) {
+func (p Policy) decideNamed(c customer.Customer, users, doubtful []User, w customer.World) (v Verdict, named bool) {
 	var linkable, taken []User
 	reason := customer.NotRegistered
 	for _, u := range users {
@@ -95,7 +109,7 @@ func (p Policy) decideNamed(c customer.Customer, users []User, w customer.World)
 	if !named {
 		return Verdict{}, false
 	}
-	v = p.choose(c, linkable, reason, "app_metadata").between(linkable, taken, w)
+	v = p.choose(c, linkable, doubtful, reason, "app_metadata").between(append(linkable, doubtful...), taken, w)
 	if v.Link != nil && c.Email.Key == "" {
 		v.Link.Fill = FillFrom(p.only(linkable), w)
 	}
@@ -160,13 +174,13 @@ func heldByOther(c customer.Customer, u User, w customer.World) bool {
 }
 
 // choose links the only linkable user, or the one that connection priority
-// prefers.
-func (p Policy) choose(c customer.Customer, linkable []User, reason customer.Reason, namedBy string) Verdict {
+// prefers, if that is none of the doubtful.
+func (p Policy) choose(c customer.Customer, linkable, doubtful []User, reason customer.Reason, namedBy string) Verdict {
 	if len(linkable) == 0 {
 		return Verdict{Reason: reason}
 	}
-	chosen := p.only(linkable)
-	if chosen.ID == "" {
+	chosen := p.only(slices.Concat(linkable, doubtful))
+	if !slices.ContainsFunc(linkable, func(u User) bool { return u.ID == chosen.ID }) {
 		return Verdict{Reason: customer.SeveralUsers}
 	}
 	return Verdict{Link: &customer.Link{
@@ -200,24 +214,25 @@ func (p Policy) only(linkable []User) User {
 	return User{}
 }
 
-// newest keeps one observation a user, the newest, and drops those older than
-// what was already applied for that user: a slow lane must not undo a quick one.
-func newest(found []User, w customer.World) []User {
+// newest keeps one observation a user, the newest, and parts from the others those
+// older than what was already applied for that user: a slow lane must not undo a
+// quick one.
+func newest(found []User, w customer.World) (users, outdated []User) {
 	byID := make(map[string]User, len(found))
 	for _, u := range found {
-		if u.Seen().Before(w.Newest[u.ID]) {
-			continue
-		}
 		if seen, ok := byID[u.ID]; ok && !seen.Seen().Before(u.Seen()) {
 			continue
 		}
 		byID[u.ID] = u
 	}
-	users := make([]User, 0, len(byID))
 	for _, u := range byID {
+		if u.Seen().Before(w.Newest[u.ID]) {
+			outdated = append(outdated, u)
+			continue
+		}
 		users = append(users, u)
 	}
-	return users
+	return users, outdated
 }
 
 // FillFrom is the address that a linked customer without one gets from its Auth0

@@ -73,36 +73,41 @@ func TestDecide(t *testing.T) {
 		policy  auth0sync.Policy
 		want    string // the user linked, or the reason
 	}{
-		"nobody":                                  {"ada@example.com", nil, customer.World{}, auth0sync.Policy{}, "not_registered"},
-		"the one user with the verified address":  {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
-		"case of letters does not matter":         {"Ada@example.com", []auth0sync.User{user("auth0|1", capitals)}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
-		"KELVIN SIGN is another letter":           {"adk@example.com", []auth0sync.User{user("auth0|1", kelvin)}, customer.World{}, auth0sync.Policy{}, "not_registered"},
-		"another address":                         {"ada@example.com", []auth0sync.User{user("auth0|1", otherEmail)}, customer.World{}, auth0sync.Policy{}, "not_registered"},
-		"an unverified address":                   {"ada@example.com", []auth0sync.User{user("auth0|1", unverified)}, customer.World{}, auth0sync.Policy{}, "email_unverified"},
-		"an untrusted provider":                   {"ada@example.com", []auth0sync.User{user("samlp|1", from("samlp"))}, customer.World{}, auth0sync.Policy{}, "connection_not_trusted"},
-		"no identity at all":                      {"ada@example.com", []auth0sync.User{user("auth0|1", noIdentity)}, customer.World{}, auth0sync.Policy{}, "connection_not_trusted"},
-		"a trusted identity beside an untrusted":  {"ada@example.com", []auth0sync.User{user("samlp|1", from("samlp"), linkedTo("google-oauth2"))}, customer.World{}, auth0sync.Policy{}, "samlp|1"},
-		"a provider that the operator trusts":     {"ada@example.com", []auth0sync.User{user("samlp|1", from("samlp"))}, customer.World{}, auth0sync.Policy{TrustedProviders: []string{"samlp"}}, "samlp|1"},
-		"a provider trusted by default no more":   {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{}, auth0sync.Policy{TrustedProviders: []string{"samlp"}}, "connection_not_trusted"},
-		"a blocked user":                          {"ada@example.com", []auth0sync.User{user("auth0|1", blocked)}, customer.World{}, auth0sync.Policy{}, "user_blocked"},
-		"a user on another live customer":         {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{UserHolder: map[string]customer.ID{"auth0|1": bob}}, auth0sync.Policy{}, "user_taken"},
-		"a user named for another live customer":  {"ada@example.com", []auth0sync.User{user("auth0|1", namesBob)}, customer.World{Live: map[customer.ID]bool{bob: true}}, auth0sync.Policy{}, "user_taken"},
-		"a user named for a closed customer":      {"ada@example.com", []auth0sync.User{user("auth0|1", namesBob)}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
-		"two linkable users":                      {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2")}, customer.World{}, auth0sync.Policy{}, "several_users"},
-		"the same user seen twice":                {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|1")}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
-		"look-alikes do not block":                {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2", unverified), user("samlp|3", from("samlp")), user("auth0|4", blocked)}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
-		"two users and a priority":                {"ada@example.com", []auth0sync.User{user("auth0|1"), user("google-oauth2|2", from("google-oauth2"))}, customer.World{}, auth0sync.Policy{ConnectionPriority: []string{"google-oauth2", "db"}}, "google-oauth2|2"},
-		"a priority that both have":               {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2")}, customer.World{}, auth0sync.Policy{ConnectionPriority: []string{"db"}}, "several_users"},
-		"a priority that neither has":             {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2")}, customer.World{}, auth0sync.Policy{ConnectionPriority: []string{"apple"}}, "several_users"},
-		"no address":                              {"", []auth0sync.User{user("auth0|1")}, customer.World{}, auth0sync.Policy{}, "email_missing"},
-		"an address outside ASCII":                {"ädä@example.com", nil, customer.World{}, auth0sync.Policy{}, "email_unmatchable"},
-		"named, without an address":               {"", []auth0sync.User{user("auth0|1", namesAda, unverified)}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
-		"named beats matched":                     {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2", namesAda, otherEmail)}, customer.World{}, auth0sync.Policy{}, "auth0|2"},
-		"named but blocked":                       {"", []auth0sync.User{user("auth0|1", namesAda, blocked)}, customer.World{}, auth0sync.Policy{}, "user_blocked"},
-		"named but taken":                         {"", []auth0sync.User{user("auth0|1", namesAda)}, customer.World{UserHolder: map[string]customer.ID{"auth0|1": bob}}, auth0sync.Policy{}, "user_taken"},
-		"named twice":                             {"", []auth0sync.User{user("auth0|1", namesAda), user("auth0|2", namesAda)}, customer.World{}, auth0sync.Policy{}, "several_users"},
-		"an observation older than what was seen": {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{Newest: map[string]customer.Seen{"auth0|1": {UpdatedAt: time.Unix(1001, 0)}}}, auth0sync.Policy{}, "not_registered"},
-		"as old as what was seen":                 {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{Newest: map[string]customer.Seen{"auth0|1": {UpdatedAt: time.Unix(1000, 0), SeenAt: time.Unix(2000, 0)}}}, auth0sync.Policy{}, "auth0|1"},
+		"nobody":                                    {"ada@example.com", nil, customer.World{}, auth0sync.Policy{}, "not_registered"},
+		"the one user with the verified address":    {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
+		"case of letters does not matter":           {"Ada@example.com", []auth0sync.User{user("auth0|1", capitals)}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
+		"KELVIN SIGN is another letter":             {"adk@example.com", []auth0sync.User{user("auth0|1", kelvin)}, customer.World{}, auth0sync.Policy{}, "not_registered"},
+		"another address":                           {"ada@example.com", []auth0sync.User{user("auth0|1", otherEmail)}, customer.World{}, auth0sync.Policy{}, "not_registered"},
+		"an unverified address":                     {"ada@example.com", []auth0sync.User{user("auth0|1", unverified)}, customer.World{}, auth0sync.Policy{}, "email_unverified"},
+		"an untrusted provider":                     {"ada@example.com", []auth0sync.User{user("samlp|1", from("samlp"))}, customer.World{}, auth0sync.Policy{}, "connection_not_trusted"},
+		"no identity at all":                        {"ada@example.com", []auth0sync.User{user("auth0|1", noIdentity)}, customer.World{}, auth0sync.Policy{}, "connection_not_trusted"},
+		"a trusted identity beside an untrusted":    {"ada@example.com", []auth0sync.User{user("samlp|1", from("samlp"), linkedTo("google-oauth2"))}, customer.World{}, auth0sync.Policy{}, "samlp|1"},
+		"a provider that the operator trusts":       {"ada@example.com", []auth0sync.User{user("samlp|1", from("samlp"))}, customer.World{}, auth0sync.Policy{TrustedProviders: []string{"samlp"}}, "samlp|1"},
+		"a provider trusted by default no more":     {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{}, auth0sync.Policy{TrustedProviders: []string{"samlp"}}, "connection_not_trusted"},
+		"a blocked user":                            {"ada@example.com", []auth0sync.User{user("auth0|1", blocked)}, customer.World{}, auth0sync.Policy{}, "user_blocked"},
+		"a user on another live customer":           {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{UserHolder: map[string]customer.ID{"auth0|1": bob}}, auth0sync.Policy{}, "user_taken"},
+		"a user named for another live customer":    {"ada@example.com", []auth0sync.User{user("auth0|1", namesBob)}, customer.World{Live: map[customer.ID]bool{bob: true}}, auth0sync.Policy{}, "user_taken"},
+		"a user named for a closed customer":        {"ada@example.com", []auth0sync.User{user("auth0|1", namesBob)}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
+		"two linkable users":                        {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2")}, customer.World{}, auth0sync.Policy{}, "several_users"},
+		"the same user seen twice":                  {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|1")}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
+		"look-alikes do not block":                  {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2", unverified), user("samlp|3", from("samlp")), user("auth0|4", blocked)}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
+		"two users and a priority":                  {"ada@example.com", []auth0sync.User{user("auth0|1"), user("google-oauth2|2", from("google-oauth2"))}, customer.World{}, auth0sync.Policy{ConnectionPriority: []string{"google-oauth2", "db"}}, "google-oauth2|2"},
+		"a priority that both have":                 {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2")}, customer.World{}, auth0sync.Policy{ConnectionPriority: []string{"db"}}, "several_users"},
+		"a priority that neither has":               {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2")}, customer.World{}, auth0sync.Policy{ConnectionPriority: []string{"apple"}}, "several_users"},
+		"no address":                                {"", []auth0sync.User{user("auth0|1")}, customer.World{}, auth0sync.Policy{}, "email_missing"},
+		"an address outside ASCII":                  {"ädä@example.com", nil, customer.World{}, auth0sync.Policy{}, "email_unmatchable"},
+		"named, without an address":                 {"", []auth0sync.User{user("auth0|1", namesAda, unverified)}, customer.World{}, auth0sync.Policy{}, "auth0|1"},
+		"named beats matched":                       {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2", namesAda, otherEmail)}, customer.World{}, auth0sync.Policy{}, "auth0|2"},
+		"named but blocked":                         {"", []auth0sync.User{user("auth0|1", namesAda, blocked)}, customer.World{}, auth0sync.Policy{}, "user_blocked"},
+		"named but taken":                           {"", []auth0sync.User{user("auth0|1", namesAda)}, customer.World{UserHolder: map[string]customer.ID{"auth0|1": bob}}, auth0sync.Policy{}, "user_taken"},
+		"named twice":                               {"", []auth0sync.User{user("auth0|1", namesAda), user("auth0|2", namesAda)}, customer.World{}, auth0sync.Policy{}, "several_users"},
+		"an observation older than what was seen":   {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{Newest: map[string]customer.Seen{"auth0|1": {UpdatedAt: time.Unix(1001, 0)}}}, auth0sync.Policy{}, "not_registered"},
+		"an outdated rival":                         {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2")}, seenLater("auth0|2"), auth0sync.Policy{}, "several_users"},
+		"an outdated rival that names the customer": {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2", namesAda)}, seenLater("auth0|2"), auth0sync.Policy{}, "several_users"},
+		"an outdated look-alike":                    {"ada@example.com", []auth0sync.User{user("auth0|1"), user("auth0|2", unverified)}, seenLater("auth0|2"), auth0sync.Policy{}, "auth0|1"},
+		"an outdated rival of lower priority":       {"ada@example.com", []auth0sync.User{user("auth0|1"), user("google-oauth2|2", from("google-oauth2"))}, seenLater("google-oauth2|2"), auth0sync.Policy{ConnectionPriority: []string{"db"}}, "auth0|1"},
+		"an outdated rival of higher priority":      {"ada@example.com", []auth0sync.User{user("auth0|1"), user("google-oauth2|2", from("google-oauth2"))}, seenLater("google-oauth2|2"), auth0sync.Policy{ConnectionPriority: []string{"google-oauth2"}}, "several_users"},
+		"as old as what was seen":                   {"ada@example.com", []auth0sync.User{user("auth0|1")}, customer.World{Newest: map[string]customer.Seen{"auth0|1": {UpdatedAt: time.Unix(1000, 0), SeenAt: time.Unix(2000, 0)}}}, auth0sync.Policy{}, "auth0|1"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -112,6 +117,11 @@ func TestDecide(t *testing.T) {
 			}
 		})
 	}
+}
+
+// seenLater is a world in which a newer state of the user was applied.
+func seenLater(user string) customer.World {
+	return customer.World{Newest: map[string]customer.Seen{user: {UpdatedAt: time.Unix(1001, 0)}}}
 }
 
 func said(v auth0sync.Verdict) string {

@@ -30,7 +30,7 @@ type Identity struct {
 	Connection string // the connection's name
 	UserID     string // the part of the user id after the first "|"
 	// OtherEmail says of a linked identity that it does not stand behind the user's
-	// address: it came with another one, or with that one unverified.
+	// address: it came with another one, with none, or with that one unverified.
 	OtherEmail bool
 }
 

@@ -37,24 +37,18 @@ func (i identityJSON) identity() Identity {
 	return Identity{Provider: i.Provider, Connection: i.Connection, UserID: text}
 }
 
-// hasOtherEmail compares what a linked identity says of its address, if it says
-// anything, with the user's.
+// hasOtherEmail compares what a linked identity says of its address with the
+// user's. One that says nothing has another: a database user may have a name alone.
 func (i identityJSON) hasOtherEmail(key customer.EmailKey) bool {
 	var profile struct {
-		Email    *string         `json:"email"`
+		Email    string          `json:"email"`
 		Verified json.RawMessage `json:"email_verified"`
-	}
-	if len(i.Profile) == 0 {
-		return false
 	}
 	if json.Unmarshal(i.Profile, &profile) != nil {
 		return true
 	}
-	if profile.Email == nil {
-		return false
-	}
-	email, err := customer.ParseEmail(*profile.Email)
-	return err != nil || email.Key != key || len(profile.Verified) > 0 && !isTrue(profile.Verified)
+	email, err := customer.ParseEmail(profile.Email)
+	return err != nil || email.Key != key || !isTrue(profile.Verified)
 }
 
 // userID is the id that the identity has, or had, as a user of its own.

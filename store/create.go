@@ -169,17 +169,14 @@ func again(ctx context.Context, tx *sqlx.Tx, holder row, d customer.Draft, link 
 	return outcome{existing, customer.ID(holder.ID)}, nil
 }
 
-// linkMade links a customer of this transaction, unless the user is taken.
+// linkMade links a customer of this transaction, unless the user is taken. What
+// the decision stood on is not noted as Observed: a token tells when it was issued
+// and not when its user last changed, which may be long before, so that all that
+// Auth0 says of the user later would look older than the token.
 func linkMade(ctx context.Context, tx *sqlx.Tx, id string, link customer.Link, cause customer.Cause) error {
 	link.Customer = customer.ID(id)
-	if _, err := linkBatch(ctx, tx, []customer.Link{link}, cause); err != nil {
-		return err
-	}
-	return observe(ctx, tx, map[string]customer.Seen{link.AuthUserID: seenOf(link.Evidence)})
-}
-
-func seenOf(e customer.Evidence) customer.Seen {
-	return customer.Seen{UpdatedAt: e.UpdatedAt, SeenAt: e.SeenAt}
+	_, err := linkBatch(ctx, tx, []customer.Link{link}, cause)
+	return err
 }
 
 // insert writes the customer, due at once if there is anything to look for. A

@@ -180,8 +180,8 @@ func namedFor(users []auth0sim.User, id string) customer.ID {
 func observed(u auth0sim.User) auth0sync.User {
 	o := auth0sync.User{ID: u.ID, Email: u.Email, EmailVerified: u.EmailVerified, Blocked: u.Blocked, UpdatedAt: time.Unix(1, 0), SeenAt: time.Unix(1, 0)}
 	for n, i := range u.Identities {
-		email, has := i.ProfileData["email"]
-		other := n > 0 && has && (email != u.Email || i.ProfileData["email_verified"] != true)
+		email := i.ProfileData["email"]
+		other := n > 0 && (email != u.Email || i.ProfileData["email_verified"] != true)
 		o.Identities = append(o.Identities, auth0sync.Identity{Provider: i.Provider, Connection: i.Connection, UserID: i.UserID, OtherEmail: other})
 	}
 	if name, ok := u.AppMetadata["customer_id"].(string); ok {

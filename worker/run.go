@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -132,15 +133,11 @@ func lease(kind string) customer.LeaseName {
 // underLease works while the lease is renewed beside it, and stops when it is lost.
 func (w *Worker) underLease(ctx context.Context, fence int64, o Order) customer.Run {
 	ctx, stop := context.WithCancelCause(ctx)
-	renewing := make(chan struct{})
-	go func() {
-		defer close(renewing)
-		w.keepLease(ctx, fence, stop)
-	}()
-	r := w.work(ctx, fence, o)
-	stop(nil)
-	<-renewing
-	return r
+	var renewing sync.WaitGroup
+	renewing.Go(func() { w.keepLease(ctx, fence, stop) })
+	defer renewing.Wait()
+	defer stop(nil) // after a panic too: a lease that is renewed for ever is nobody's ever again
+	return w.work(ctx, fence, o)
 }
 
 func (w *Worker) keepLease(ctx context.Context, fence int64, stop context.CancelCauseFunc) {
