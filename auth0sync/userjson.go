@@ -38,11 +38,15 @@ func (i identityJSON) identity() Identity {
 }
 
 // hasOtherEmail compares what a linked identity says of its address with the
-// user's. One that says nothing has another: a database user may have a name alone.
+// user's. A profile without one has another: a database user may have a name alone.
+// Auth0 gives linked identities a profile; without any, nothing is known against it.
 func (i identityJSON) hasOtherEmail(key customer.EmailKey) bool {
 	var profile struct {
 		Email    string          `json:"email"`
 		Verified json.RawMessage `json:"email_verified"`
+	}
+	if len(i.Profile) == 0 {
+		return false
 	}
 	if json.Unmarshal(i.Profile, &profile) != nil {
 		return true

@@ -20,7 +20,7 @@ func TestALinkedIdentityVouchesForTheAddressThatItHasVerified(t *testing.T) {
 		"the same, not said if verified": {`{"provider":"auth0","user_id":"1","profileData":{"email":"ada@example.com"}}`, false},
 		"another":                        {`{"provider":"auth0","user_id":"1","profileData":{"email":"eve@example.com","email_verified":true}}`, false},
 		"none: a user with a name only":  {`{"provider":"auth0","user_id":"1","profileData":{"username":"eve"}}`, false},
-		"no profile":                     {`{"provider":"auth0","user_id":"1"}`, false},
+		"no profile":                     {`{"provider":"auth0","user_id":"1"}`, true},
 		"no profile that can be read":    {`{"provider":"auth0","user_id":"1","profileData":[]}`, false},
 	} {
 		var j userJSON
