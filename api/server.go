@@ -285,7 +285,7 @@ func (s *Server) getOpenAPI(c *call) error {
 	return nil
 }
 
-const largestDelivery = 1 << 20 // bytes; Auth0 keeps user profiles below
+const largestDelivery = 2 << 20 // bytes; an event has a profile twice, and Auth0 keeps profiles below 1 MB
 
 // deliver takes in a delivery. Auth0 does not repeat what got a 4xx, so only
 // forged ones get that.

@@ -225,6 +225,12 @@ func (b *budget) shortage(ctx context.Context) time.Duration {
 	return max(b.reset.Sub(now), 10*time.Millisecond)
 }
 
+func (b *budget) left() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return int(b.remaining)
+}
+
 const (
 	// slowestRefill is how long an empty bucket takes to be full again, at most, on
 	// the plans that Auth0 documents: 10 calls at 2 a second.

@@ -85,6 +85,9 @@ func NewDirectory(c DirectoryConfig) *Directory {
 // answers say of the rate limit.
 func (d *Directory) Pace() float64 { return d.budget.pace() }
 
+// CallsLeft is what is left of the tenant's rate limit, as Auth0 last told.
+func (d *Directory) CallsLeft() int { return d.budget.left() }
+
 // management returns the SDK's client. Its tokens come through our client too:
 // the SDK would fetch them without a time limit.
 func (d *Directory) management() (*management.Management, error) {

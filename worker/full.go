@@ -29,6 +29,8 @@ const (
 type Progress struct {
 	Users int // seen so far
 	Total int // as search counts them
+	// CallsLeft is what is left of the tenant's rate limit, as Auth0 last told.
+	CallsLeft int
 }
 
 const (
@@ -194,16 +196,16 @@ func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sy
 			}
 		}
 		if n++; n%tellEvery == 0 {
-			p.tell(Progress{n, total})
+			p.tell(n, total)
 		}
 	}
-	p.tell(Progress{n, total})
+	p.tell(n, total)
 	return n, write()
 }
 
-func (p *pass) tell(at Progress) {
+func (p *pass) tell(users, total int) {
 	if p.order.Progress != nil {
-		p.order.Progress(at)
+		p.order.Progress(Progress{users, total, p.directory.CallsLeft()})
 	}
 }
 

@@ -98,6 +98,7 @@ type Directory interface {
 	Feed(ctx context.Context, cursor string) iter.Seq2[auth0sync.FeedItem, error]
 	Logs(ctx context.Context, cursor string) (auth0sync.LogPage, error)
 	Pace() float64
+	CallsLeft() int
 	OurStream(ctx context.Context) (auth0sync.EventStream, error)
 	EnableStream(ctx context.Context, id string) error
 	FailedDeliveries(ctx context.Context, stream string, since time.Time, limit int) ([]string, error)

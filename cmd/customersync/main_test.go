@@ -599,6 +599,12 @@ func TestReconcileIsPlannedThenApplied(t *testing.T) {
 	must(t, err)
 	_, err = sim.SignUp(auth0sim.SignUp{Email: "bob@example.com", EmailVerified: verified()})
 	must(t, err)
+	linked := pending(t, s, "linked@example.com")
+	blocked, err := sim.SignUp(auth0sim.SignUp{Email: "linked@example.com", EmailVerified: verified()})
+	must(t, err)
+	_, err = s.Patch(t.Context(), linked, customer.Patch{Field: customer.FieldAuthUserID, Value: blocked.ID}, 0, customer.Cause{Kind: customer.ByAPI})
+	must(t, err)
+	must(t, sim.Block(blocked.ID, true))
 	sim.Advance(2 * time.Minute)
 
 	plan := filepath.Join(t.TempDir(), "plan")
@@ -608,6 +614,9 @@ func TestReconcileIsPlannedThenApplied(t *testing.T) {
 	}
 	text, err := os.ReadFile(plan)
 	must(t, err)
+	if want := `"action":"note","customer_id":"` + string(linked) + `"`; !strings.Contains(string(text), want) || !strings.Contains(string(text), `"note":"blocked"`) {
+		t.Errorf("the plan does not tell that a linked user is blocked:\n%s", text)
+	}
 	if want := `{"action":"link","customer_id":"` + string(ada) + `","email_address":"ada@example.com","customer_lifecycle":"auth_pending","version":1,"auth_user_id":"` + user.ID + `"}`; !strings.Contains(string(text), want) {
 		t.Errorf("plan:\n%s", text)
 	}

@@ -75,7 +75,12 @@ func (v reconcileCmd) plan(ctx context.Context, p process, c config, order worke
 		err = errors.Join(err, lines.Encode(rowOf(o)))
 	}
 	drift := map[customer.FindingKind]int{}
-	order.Found = func(f customer.Finding) { drift[f.What]++ }
+	order.Found = func(f customer.Finding) {
+		drift[f.What]++
+		if f.What != customer.FoundGone && f.What != customer.FoundMoved { // those are changes, not notes
+			err = errors.Join(err, lines.Encode(planRow{Action: planNote, Customer: f.Customer, AuthUserID: f.AuthUserID, Note: f.What}))
+		}
+	}
 	run, runErr := p.reconcile(ctx, c, order)
 	if err = errors.Join(runErr, err, out.Flush(), file.Close()); err != nil || run.Result != customer.RunOK {
 		return errors.Join(err, verdict(run), os.Remove(v.Plan))
@@ -133,11 +138,17 @@ type planRow struct {
 	Lifecycle  customer.Lifecycle `json:"customer_lifecycle"`
 	Version    int64              `json:"version"`
 	AuthUserID string             `json:"auth_user_id"`
+	// Note is what is found of a linked customer that changes nothing: its user has
+	// another address than it, is blocked, or not verified any more.
+	Note customer.FindingKind `json:"note,omitempty"`
 }
+
+// planNote is the action of rows that are only to be read.
+const planNote worker.Action = "note"
 
 func rowOf(o worker.Outcome) planRow {
 	c := o.Customer
-	return planRow{o.Action, c.ID, c.Email.Address, c.Lifecycle, c.Version, o.AuthUserID}
+	return planRow{Action: o.Action, Customer: c.ID, Address: c.Email.Address, Lifecycle: c.Lifecycle, Version: c.Version, AuthUserID: o.AuthUserID}
 }
 
 // readPlan reads a plan as it was written, perhaps with lines taken out.
@@ -165,6 +176,9 @@ func readPlan(path string) ([]worker.Planned, error) {
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: row %d is not as it was written: %w", path, len(rows)+1, err)
+		}
+		if row.Action == planNote {
+			continue
 		}
 		rows = append(rows, worker.Planned{Customer: row.Customer, Version: row.Version, Action: row.Action, AuthUserID: row.AuthUserID})
 	}
@@ -194,6 +208,7 @@ func (p process) progress() func(worker.Progress) {
 				progressbar.OptionSetWriter(file), progressbar.OptionSetDescription("users"), progressbar.OptionShowCount(),
 				progressbar.OptionShowIts(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
 		}
+		bar.Describe(fmt.Sprintf("users (%d Auth0 calls left in the rate limit)", at.CallsLeft))
 		bar.ChangeMax(max(at.Total, at.Users))
 		_ = bar.Set(at.Users) // it is only for show
 	}
