@@ -79,10 +79,11 @@ func (s *Store) NoteGap(ctx context.Context, fence int64, lane string) error {
 	})
 }
 
-// Owed reports whether a full reconcile is owed: a lane missed something.
-func (s *Store) Owed(ctx context.Context) (owed bool, err error) {
+// Owed reports whether a full reconcile is owed: a lane missed something, and none
+// that began at since, or later, has made up for it.
+func (s *Store) Owed(ctx context.Context, since time.Time) (owed bool, err error) {
 	err = s.read(ctx, "ask for gaps", func(ctx context.Context) error {
-		return s.db.GetContext(ctx, &owed, `select exists (select from lanes where gap_at is not null)`)
+		return s.db.GetContext(ctx, &owed, `select exists (select from lanes where gap_at >= $1)`, since)
 	})
 	return owed, err
 }

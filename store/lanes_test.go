@@ -89,7 +89,7 @@ func TestAGapIsOwedUntilAReconcileThatBeganAfterIt(t *testing.T) {
 	fence := leased(t, s, time.Hour)
 	owed := func() bool {
 		t.Helper()
-		owed, err := s.Owed(t.Context())
+		owed, err := s.Owed(t.Context(), time.Time{})
 		must(t, err)
 		return owed
 	}

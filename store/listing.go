@@ -138,19 +138,19 @@ func (s *Store) CountDue(ctx context.Context, madeBefore time.Time, limit int) (
 }
 
 // ExportJob returns the export job, made within that time, of a full reconcile
-// that was cut off; "" if there is none.
-func (s *Store) ExportJob(ctx context.Context, within time.Duration) (job string, err error) {
+// that was cut off, and when it was made; "" if there is none.
+func (s *Store) ExportJob(ctx context.Context, within time.Duration) (job string, made time.Time, err error) {
 	err = s.read(ctx, "read export job", func(ctx context.Context) error {
-		err := s.db.GetContext(ctx, &job, `
-			select id
+		err := s.db.QueryRowContext(ctx, `
+			select id, made_at
 			from export_job
-			where made_at > clock_timestamp() - $1 * interval '1 second'`, within.Seconds())
+			where made_at > clock_timestamp() - $1 * interval '1 second'`, within.Seconds()).Scan(&job, &made)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
 		}
 		return err
 	})
-	return job, err
+	return job, made.UTC(), err
 }
 
 // NoteExportJob keeps the job of the full reconcile that is under way; "" says

@@ -111,8 +111,8 @@ func (w *Worker) serveFull(ctx context.Context) {
 
 // owed asks for a full reconcile if one was cut off, or a lane missed something.
 func (w *Worker) owed(ctx context.Context) {
-	job, err := w.store.ExportJob(ctx, resumeOwn)
-	gap, err2 := w.store.Owed(ctx)
+	job, _, err := w.store.ExportJob(ctx, resumeOwn)
+	gap, err2 := w.store.Owed(ctx, time.Time{})
 	if err := errors.Join(err, err2); err != nil {
 		w.log.Debug("ask whether a full reconcile is owed", zap.Error(err))
 		return

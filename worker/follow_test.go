@@ -138,7 +138,7 @@ func TestAnExpiredCursorIsMadeUpForByAFullReconcile(t *testing.T) {
 			w.daemon(t, worker.FollowEvents)
 			eventually(t, "the missed sign-up", w.isActive(t, missed))
 			eventually(t, "the gap to be settled", func() bool {
-				owed, err := w.store.Owed(t.Context())
+				owed, err := w.store.Owed(t.Context(), time.Time{})
 				must(t, err)
 				return !owed
 			})

@@ -62,7 +62,7 @@ func (p *pass) full(ctx context.Context) error {
 	if p.order.Kind == KindPlan {
 		return nil
 	}
-	err = errors.Join(p.store.NoteExportJob(ctx, p.fence, ""), p.store.SettleGaps(ctx, p.fence, p.now))
+	err = errors.Join(p.store.NoteExportJob(ctx, p.fence, ""), p.store.SettleGaps(ctx, p.fence, p.asOf))
 	if err != nil {
 		return fmt.Errorf("note the end: %w", err)
 	}
@@ -120,6 +120,7 @@ func (w *waitingList) meet(u auth0sync.User, key customer.EmailKey) {
 // list reads all users of the tenant, by an export where that is allowed, else by
 // searches.
 func (p *pass) list(ctx context.Context, w *waitingList) error {
+	p.asOf = p.now
 	before, err := p.directory.Total(ctx)
 	if err != nil {
 		return err
@@ -133,7 +134,7 @@ func (p *pass) list(ctx context.Context, w *waitingList) error {
 	n, err := p.read(ctx, w, p.directory.Export(ctx, job, started), before)
 	if errors.Is(err, auth0sync.ErrNoExport) {
 		p.log.Warn("no export to be had; listing users by search instead", zap.Error(err))
-		p.tally.Lane = laneWindows
+		p.tally.Lane, p.asOf = laneWindows, p.now
 		w.forget()
 		n, err = p.read(ctx, w, p.directory.Windows(ctx), before)
 	}
@@ -157,10 +158,21 @@ func (p *pass) unfinished(ctx context.Context) (string, error) {
 	if p.order.Resume {
 		within = resumeAsked
 	}
-	job, err := p.store.ExportJob(ctx, within)
+	job, made, err := p.store.ExportJob(ctx, within)
 	if err != nil {
 		return "", fmt.Errorf("read export job: %w", err)
 	}
+	if job == "" {
+		return "", nil
+	}
+	missed, err := p.store.Owed(ctx, made)
+	if err != nil {
+		return "", fmt.Errorf("ask for gaps: %w", err)
+	}
+	if missed && !p.order.Resume {
+		return "", nil // it was made too early to show what a lane has missed since
+	}
+	p.asOf = made
 	return job, nil
 }
 

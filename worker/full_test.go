@@ -1,12 +1,14 @@
 package worker_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
@@ -353,5 +355,38 @@ func TestTheCheapestLaneIsChosen(t *testing.T) {
 				t.Errorf("%d calls, at most %d; %v; run %+v", calls, test.calls, w.tenant.Calls(), r)
 			}
 		})
+	}
+}
+
+// An export that was made before a lane missed something cannot make up for it.
+func TestAnOlderExportDoesNotSettleAGap(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	w.enroll(t, "ada@example.com")
+	w.leaveExport(t)
+	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+	w.tenant.Advance(2 * time.Minute)
+	must(t, w.store.NoteGap(t.Context(), 0, "event_feed"))
+	resumed, err := w.RunOnce(t.Context(), worker.Order{Kind: worker.KindReconcile, Resume: true})
+	must(t, err)
+	if owed, err := w.store.Owed(t.Context(), time.Time{}); err != nil || !owed || resumed.Linked != 0 {
+		t.Errorf("the older export settled the gap: %v, %v, %+v", owed, err, resumed)
+	}
+	r := w.runAs(t, worker.KindReconcile)
+	if owed, err := w.store.Owed(t.Context(), time.Time{}); err != nil || owed || r.Linked != 1 {
+		t.Errorf("owed %v, %v, %+v", owed, err, r)
+	}
+}
+
+// leaveExport makes an export job and leaves it, as a full reconcile does that is
+// cut off.
+func (w world) leaveExport(t *testing.T) {
+	t.Helper()
+	d := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
+		BaseURL: w.tenant.Issuer(), ClientID: "sim-client", ClientSecret: "sim-secret", Share: 1, Metrics: prometheus.NewRegistry(),
+		Wait: func(ctx context.Context, d time.Duration) error { w.tenant.Advance(d); return ctx.Err() },
+	})
+	for _, err := range d.Export(t.Context(), "", func(job string) error { return w.store.NoteExportJob(t.Context(), 0, job) }) {
+		must(t, err)
 	}
 }

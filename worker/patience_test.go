@@ -27,12 +27,14 @@ type lanesOnly struct {
 	taken   bool // another has the lease
 }
 
-func (*lanesOnly) Release(context.Context, int64) error                             { return nil }
-func (*lanesOnly) Idle(context.Context) (bool, error)                               { return true, nil }
-func (*lanesOnly) Now(context.Context) (time.Time, error)                           { return time.Now(), nil }
-func (*lanesOnly) ExportJob(context.Context, time.Duration) (job string, err error) { return "", nil }
-func (*lanesOnly) Owed(context.Context) (bool, error)                               { return false, nil }
-func (*lanesOnly) Listen(ctx context.Context, _ func())                             { <-ctx.Done() }
+func (*lanesOnly) Release(context.Context, int64) error   { return nil }
+func (*lanesOnly) Idle(context.Context) (bool, error)     { return true, nil }
+func (*lanesOnly) Now(context.Context) (time.Time, error) { return time.Now(), nil }
+func (*lanesOnly) ExportJob(context.Context, time.Duration) (job string, made time.Time, err error) {
+	return "", time.Time{}, nil
+}
+func (*lanesOnly) Owed(context.Context, time.Time) (bool, error) { return false, nil }
+func (*lanesOnly) Listen(ctx context.Context, _ func())          { <-ctx.Done() }
 
 func (s *lanesOnly) Acquire(context.Context, customer.LeaseName, string, time.Duration) (int64, error) {
 	s.mu.Lock()

@@ -16,6 +16,7 @@ type pass struct {
 	*Worker
 	order         Order
 	fence         int64
+	asOf          time.Time // of a full reconcile: its listing shows no user older than this
 	tally         customer.Run
 	now           time.Time            // database time at the start
 	answered      int                  // customers that Auth0 answered for

@@ -88,7 +88,7 @@ func TestADisabledStreamIsEnabledAndMadeUpFor(t *testing.T) {
 	}
 	broken.Store(0)
 	must(t, w.Watch(t.Context()))
-	owed, err := w.store.Owed(t.Context())
+	owed, err := w.store.Owed(t.Context(), time.Time{})
 	if err != nil || !owed {
 		t.Errorf("owed %v, %v", owed, err)
 	}

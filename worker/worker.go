@@ -51,7 +51,7 @@ type listing interface {
 	ClearListing(ctx context.Context, fence int64) error
 	List(ctx context.Context, fence int64, users []customer.Sighting) error
 	Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error)
-	ExportJob(ctx context.Context, within time.Duration) (string, error)
+	ExportJob(ctx context.Context, within time.Duration) (job string, made time.Time, err error)
 	NoteExportJob(ctx context.Context, fence int64, job string) error
 }
 
@@ -60,7 +60,7 @@ type lanes interface {
 	AnyPending(ctx context.Context) (bool, error)
 	Follow(ctx context.Context, fence int64, lane string, deliveries []customer.Delivery, cursor string) (fresh []bool, err error)
 	NoteGap(ctx context.Context, fence int64, lane string) error
-	Owed(ctx context.Context) (bool, error)
+	Owed(ctx context.Context, since time.Time) (bool, error)
 	SettleGaps(ctx context.Context, fence int64, began time.Time) error
 }
 
