@@ -264,7 +264,7 @@ func TestATrustedIdentityDoesNotVouchForAnotherIdentitysAddress(t *testing.T) {
 		"an address of its own":       {auth0sim.SignUp{Email: "mallory@example.com", Connection: auth0sim.Google}, customer.ConnectionNotTrusted},
 		"the same address":            {auth0sim.SignUp{Email: "Ada@example.com", Connection: auth0sim.Google}, ""},
 		"the same address unverified": {auth0sim.SignUp{Email: "ada@example.com"}, customer.ConnectionNotTrusted},
-		"no address":                  {auth0sim.SignUp{Username: "mallory"}, ""}, // nothing speaks against it
+		"no address":                  {auth0sim.SignUp{Username: "mallory"}, customer.ConnectionNotTrusted},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
