@@ -2,12 +2,44 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"net"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/lib/pq"
 )
+
+// connect makes a pool. The server need not be up.
+func connect(dsn string, d dialer) (*sql.DB, error) {
+	c, err := pq.NewConnector(dsn)
+	if err != nil {
+		return nil, errors.New("database URL: not understood") // pq's error repeats the password
+	}
+	c.Dialer(d)
+	return sql.OpenDB(connector{c}), nil
+}
+
+// connector tells errors of connecting from others: whatever keeps a connection
+// from being made, a certificate say, the database cannot be used just now.
+type connector struct{ *pq.Connector }
+
+// Connect implements driver.Connector.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, connectError{err}
+	}
+	return conn, nil
+}
+
+type connectError struct{ error }
+
+// Unwrap lets errors.Is and errors.As see what happened.
+func (e connectError) Unwrap() error { return e.error }
 
 // dialer connects to Postgres so that no read and no write waits longer than
 // timeout. lib/pq (v1.12.3) asks a frozen server to cancel and then waits for
