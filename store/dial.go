@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -98,12 +99,19 @@ func (c deadlineConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// idleInTransaction is the server's limit for a transaction that says nothing.
-const idleInTransaction = "idle_in_transaction_session_timeout"
+const (
+	// idleInTransaction is the server's limit for a transaction that says nothing.
+	idleInTransaction = "idle_in_transaction_session_timeout"
+	// lockTimeout is the server's limit for waiting for one lock.
+	lockTimeout = "lock_timeout"
+)
 
 // checkDSN refuses a DSN that leaves encryption to chance: lib/pq's next release
 // changes its default from require to prefer. A socket on this machine needs none.
-func checkDSN(dsn string, pgbouncer bool) (string, error) {
+//
+// Of the server's limits it sets those that are not in it. patience is how long we
+// wait for the server's next bytes.
+func checkDSN(dsn string, pgbouncer bool, patience time.Duration) (string, error) {
 	u, err := url.Parse(dsn)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return "", errors.New("database URL: expected postgres://user:password@host:port/name?sslmode=verify-full")
@@ -116,14 +124,26 @@ func checkDSN(dsn string, pgbouncer bool) (string, error) {
 	if local && query.Get("sslmode") == "" {
 		query.Set("sslmode", "disable")
 	}
-	switch {
-	case pgbouncer:
+	if pgbouncer {
 		query.Set("binary_parameters", "yes") // one round trip a query: no named statement to lose
-	case query.Get(idleInTransaction) == "":
-		// A process that is frozen within a transaction must not keep the row of the
-		// lease, or the lock of the inbox, from all others. PgBouncer refuses the setting.
-		query.Set(idleInTransaction, "10s")
+	} else {
+		setLimits(query, patience)
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil
+}
+
+// setLimits has the server end what we would not hear the end of. PgBouncer
+// refuses such settings.
+func setLimits(query url.Values, patience time.Duration) {
+	// A process that is frozen within a transaction must not keep the row of the
+	// lease, or the lock of the inbox, from all others.
+	if query.Get(idleInTransaction) == "" {
+		query.Set(idleInTransaction, "10s")
+	}
+	// A statement that we gave up reading from would wait on at the server for its
+	// lock, and hold a connection slot there: so the server gives up first.
+	if query.Get(lockTimeout) == "" {
+		query.Set(lockTimeout, strconv.FormatInt((patience*4/5).Milliseconds(), 10))
+	}
 }

@@ -83,8 +83,10 @@ func migrate(ctx context.Context, db *sqlx.DB, provider *goose.Provider) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // it holds a lock and nothing else
+	// For its turn a replica waits as long as it takes; a migration waits for a table
+	// no longer than a request, since requests queue up behind it, and is tried again.
 	const lock = `select pg_advisory_xact_lock(hashtextextended('customersync migrations', 0))`
-	if _, err := tx.ExecContext(ctx, `set local lock_timeout = 0`); err != nil {
+	if _, err := tx.ExecContext(ctx, `set local `+lockTimeout+` = 0`); err != nil {
 		return err
 	}
 	if _, err := tx.ExecContext(ctx, lock); err != nil {

@@ -31,7 +31,7 @@ type Options struct {
 // Store is the database.
 type Store struct {
 	db     *sqlx.DB
-	dsn    string // as checkDSN made it
+	dsn    string                                   // as checkDSN made it
 	listen func(until context.Context) *pq.Listener // nil behind PgBouncer
 	ping   time.Duration                            // how often Listen tries its connection
 	log    *zap.Logger
@@ -42,14 +42,14 @@ type Store struct {
 // Open prepares a pool. The server need not be up: each call says
 // customer.ErrUnavailable until it is. The DSN is checked.
 func Open(o Options) (*Store, error) {
-	dsn, err := checkDSN(o.DSN, o.PgBouncer)
+	timeout := orDefault(o.QueryTimeout, 5*time.Second)
+	dsn, err := checkDSN(o.DSN, o.PgBouncer, timeout)
 	if err != nil {
 		return nil, err
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	timeout := orDefault(o.QueryTimeout, 5*time.Second)
 	pool, err := connect(dsn, dialer{timeout: timeout})
 	if err != nil {
 		return nil, err
