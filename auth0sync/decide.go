@@ -41,8 +41,13 @@ type Verdict struct {
 // provider, and it is neither blocked nor on another live customer. Users that
 // fall short do not count: else anyone could block a sign-up. Exactly one
 // linkable user is linked. An observation that is older than what was applied
-// already links nobody, but still stands against another user.
+// already links nobody, but still stands against another user; and a user that
+// cannot be read but might be linkable makes it customer.Auth0Error.
 func (p Policy) Decide(c customer.Customer, found []User, w customer.World) Verdict {
+	found, unread := readable(c, found)
+	if unread {
+		return Verdict{Reason: customer.Auth0Error}
+	}
 	users, outdated := newest(found, w)
 	doubtful := p.rivals(c, outdated, w)
 	if verdict, named := p.decideNamed(c, users, doubtful, w); named {
@@ -72,6 +77,20 @@ func (p Policy) Decide(c customer.Customer, found []User, w customer.World) Verd
 		}
 	}
 	return p.choose(c, linkable, doubtful, reason, "email").between(append(linkable, doubtful...), taken, w)
+}
+
+// readable leaves out the users that cannot be read, and says whether one of them
+// might be the customer's: an address that is not verified never is.
+func readable(c customer.Customer, found []User) (users []User, unread bool) {
+	for _, u := range found {
+		switch {
+		case !u.Unread:
+			users = append(users, u)
+		case u.CustomerID == c.ID, u.EmailVerified && c.Email.Key != "" && u.emailKey() == c.Email.Key:
+			unread = true
+		}
+	}
+	return users, unread
 }
 
 // rivals are those of outdated that were linkable when they were seen. What they

@@ -28,9 +28,11 @@ var (
 	ErrForbidden    = fmt.Errorf("%w: a scope or the plan does not allow it", ErrUnauthorized)
 	ErrNoExport     = errors.New("Auth0 gives no export")
 	ErrUnavailable  = errors.New("Auth0 gives no usable answer")
-	errTooBroad     = errors.New("more than one search can tell")
-	errConflict     = errors.New("Auth0 has no room for it")
-	errBadRequest   = errors.New("Auth0 does not accept the question")
+	// ErrUnreadable is about one user alone: the next question may well be answered.
+	ErrUnreadable = fmt.Errorf("%w about a user", ErrUnavailable)
+	errTooBroad   = errors.New("more than one search can tell")
+	errConflict   = errors.New("Auth0 has no room for it")
+	errBadRequest = errors.New("Auth0 does not accept the question")
 )
 
 // DirectoryConfig says which tenant to ask and as whom.
@@ -136,19 +138,24 @@ func (d *Directory) ByEmail(ctx context.Context, email string) ([]User, error) {
 	if found == nil {
 		return nil, fmt.Errorf("users by e-mail: %w: null instead of a list", ErrUnavailable)
 	}
-	return users(found, seen, LaneByEmail)
+	all := users(found, seen, LaneByEmail)
+	return all, addressed(all)
 }
 
-// ByID returns one user, consistent at once; ErrUserNotFound if Auth0 says so.
+// ByID returns one user, consistent at once; ErrUserNotFound if Auth0 says so, and
+// ErrUnreadable if it does not take the id for one, or shows a user that is Unread.
 func (d *Directory) ByID(ctx context.Context, userID string) (User, error) {
 	var found userJSON
 	seen, err := d.get(ctx, []string{"users", userID}, nil, &found)
+	if errors.Is(err, errBadRequest) {
+		err = fmt.Errorf("%w: %w", ErrUnreadable, err)
+	}
 	if err != nil {
 		return User{}, fmt.Errorf("user by id: %w", needs(err, "read:users"))
 	}
-	u, err := found.user(seen, LaneByID)
-	if err != nil {
-		return User{}, fmt.Errorf("user by id: %w", err)
+	u := found.user(seen, LaneByID)
+	if u.Unread {
+		return User{}, fmt.Errorf("user by id: %w", ErrUnreadable)
 	}
 	if u.ID != userID && !u.HasIdentity(userID) {
 		return User{}, fmt.Errorf("user by id: %w: another user than the one asked for", ErrUnavailable)
@@ -168,8 +175,11 @@ const (
 // https://auth0.com/docs/manage-users/user-search/view-search-results-by-page
 func (d *Directory) Search(ctx context.Context, emails []string) ([]User, error) {
 	found, err := d.searchAll(ctx, query(emails))
+	if err == nil {
+		return found, addressed(found)
+	}
 	if !errors.Is(err, errTooBroad) {
-		return found, err
+		return nil, err
 	}
 	if len(emails) == 1 {
 		return nil, fmt.Errorf("search for one address: %w: %w", ErrUnavailable, err)
@@ -186,6 +196,15 @@ func (d *Directory) Search(ctx context.Context, emails []string) ([]User, error)
 	return append(left, right...), nil
 }
 
+// addressed refuses the answer to a question for addresses that has an Unread user
+// without one: whose it is cannot be told.
+func addressed(found []User) error {
+	if slices.ContainsFunc(found, func(u User) bool { return u.Unread && u.Email == "" }) {
+		return fmt.Errorf("users by address: %w", ErrUnreadable)
+	}
+	return nil
+}
+
 // ByIdentity returns the users, one at most in truth, that have this user among
 // their linked identities. It is eventually consistent.
 func (d *Directory) ByIdentity(ctx context.Context, userID string) ([]User, error) {
@@ -193,6 +212,9 @@ func (d *Directory) ByIdentity(ctx context.Context, userID string) ([]User, erro
 	found, err := d.searchAll(ctx, "identities.user_id:"+quote(id))
 	if err != nil {
 		return nil, err
+	}
+	if slices.ContainsFunc(found, func(u User) bool { return u.Unread }) {
+		return nil, fmt.Errorf("users by identity: %w", ErrUnreadable)
 	}
 	return slices.DeleteFunc(found, func(u User) bool { return !u.HasIdentity(userID) }), nil
 }
@@ -231,10 +253,7 @@ func (d *Directory) searchAll(ctx context.Context, q string) ([]User, error) {
 		case *answer.Total > mostFound:
 			return nil, errTooBroad
 		}
-		some, err := users(answer.Users, seen, LaneSearch)
-		if err != nil {
-			return nil, fmt.Errorf("search: %w", err)
-		}
+		some := users(answer.Users, seen, LaneSearch)
 		all = append(all, some...)
 		if len(all) >= *answer.Total {
 			return all, nil

@@ -171,22 +171,14 @@ func (d *Directory) download(ctx context.Context, j exportJobJSON, given int, yi
 	return line, false, nil
 }
 
-// exportedUser reads a line. A member of a type that Auth0 does not promise is
-// left out, which makes a user less linkable, never more.
+// exportedUser reads a line. What a back end named is a member of its own there.
 func exportedUser(line []byte, seen time.Time) (User, error) {
-	var j struct {
-		userJSON
-		CustomerID string `json:"customer_id"`
-	}
-	var wrong *json.UnmarshalTypeError
-	if err := json.Unmarshal(line, &j); err != nil && !errors.As(err, &wrong) {
+	var j userJSON
+	if err := json.Unmarshal(line, &j); err != nil {
 		return User{}, fmt.Errorf("%w: %s", ErrUnavailable, shape(err))
 	}
-	u, err := j.user(seen, LaneExport)
-	if err != nil {
-		return User{}, err
-	}
-	if id, err := customer.ParseID(j.CustomerID); err == nil {
+	u := j.user(seen, LaneExport)
+	if id := customerIDIn(line); id != "" {
 		u.CustomerID = id
 	}
 	return u, nil

@@ -12,7 +12,8 @@ import (
 
 // User is one observation of an Auth0 user: what Auth0 said, and when.
 type User struct {
-	ID            string // "provider|id", compared byte by byte
+	ID            string // "provider|id", compared byte by byte; "" if Unread for its sake
+	Unread        bool   // in part not as Auth0 promises it: nobody to link, but not nobody either
 	Email         string // as Auth0 spells it; "" if it has none
 	EmailVerified bool   // Auth0 said JSON true, nothing else counts
 	Blocked       bool   // by an administrator; brute-force blocks do not show here
@@ -63,12 +64,15 @@ func (u User) Sightings() []customer.Sighting {
 	key := u.emailKey()
 	all := []customer.Sighting{{UserID: u.ID, Key: key, Verified: u.EmailVerified, Blocked: u.Blocked}}
 	for _, i := range u.Identities {
-		if id := i.userID(); id != u.ID {
+		if id := i.userID(); id != u.ID && len(id) <= longestIdentity && !hasControl(id) {
 			all = append(all, customer.Sighting{UserID: id, CarriedBy: u.ID, Key: key, Verified: u.EmailVerified, Blocked: u.Blocked})
 		}
 	}
 	return all
 }
+
+// longestIdentity is the most bytes that a customer's auth_user_id has.
+const longestIdentity = 512
 
 // Seen is how old the observation is.
 func (u User) Seen() customer.Seen {

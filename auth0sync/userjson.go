@@ -3,7 +3,7 @@ package auth0sync
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -20,6 +20,19 @@ type userJSON struct {
 	UpdatedAt     json.RawMessage `json:"updated_at"`
 	AppMetadata   json.RawMessage `json:"app_metadata"`
 	Identities    []identityJSON  `json:"identities"`
+
+	unread bool // a member is of a type that Auth0 does not promise
+}
+
+// UnmarshalJSON reads what it can, so that one user cannot spoil a list.
+func (j *userJSON) UnmarshalJSON(text []byte) error {
+	type plain userJSON
+	err := json.Unmarshal(text, (*plain)(j))
+	var wrong *json.UnmarshalTypeError
+	if j.unread = errors.As(err, &wrong); j.unread {
+		return nil
+	}
+	return err
 }
 
 type identityJSON struct {
@@ -59,13 +72,12 @@ func (i identityJSON) hasOtherEmail(key customer.EmailKey) bool {
 func (i Identity) userID() string { return i.Provider + "|" + i.UserID }
 
 // user reads the observation. Only JSON true verifies an address, and whatever
-// is not plainly false blocks.
-func (j userJSON) user(seen time.Time, lane string) (User, error) {
-	if j.UserID == "" {
-		return User{}, fmt.Errorf("%w: a user without an id", ErrUnavailable)
-	}
+// is not plainly false blocks. An id that no customer can have is left out.
+func (j userJSON) user(seen time.Time, lane string) User {
+	id, err := customer.ParseAuthUserID(j.UserID)
 	u := User{
-		ID:            j.UserID,
+		ID:            id,
+		Unread:        j.unread || err != nil,
 		EmailVerified: isTrue(j.EmailVerified),
 		Blocked:       len(j.Blocked) > 0 && !isFalse(j.Blocked),
 		CustomerID:    customerIDIn(j.AppMetadata),
@@ -83,21 +95,16 @@ func (j userJSON) user(seen time.Time, lane string) (User, error) {
 		identity.OtherEmail = n > 0 && i.hasOtherEmail(key)
 		u.Identities = append(u.Identities, identity)
 	}
-	return u, nil
+	return u
 }
 
-// users reads a list. One user that cannot be read spoils it: without that user,
-// "exactly one" might be wrong.
-func users(found []userJSON, seen time.Time, lane string) ([]User, error) {
+// users reads a list.
+func users(found []userJSON, seen time.Time, lane string) []User {
 	all := make([]User, 0, len(found))
 	for _, j := range found {
-		u, err := j.user(seen, lane)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, u)
+		all = append(all, j.user(seen, lane))
 	}
-	return all, nil
+	return all
 }
 
 func isTrue(raw json.RawMessage) bool { return bytes.Equal(raw, []byte("true")) }

@@ -2,12 +2,45 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
+
+	"github.com/lib/pq"
 )
+
+// connect makes a pool. The server need not be up.
+func connect(dsn string, d dialer) (*sql.DB, error) {
+	c, err := pq.NewConnector(dsn)
+	if err != nil {
+		return nil, errors.New("database URL: not understood") // pq's error repeats the password
+	}
+	c.Dialer(d)
+	return sql.OpenDB(connector{c}), nil
+}
+
+// connector tells errors of connecting from others: whatever keeps a connection
+// from being made, a certificate say, the database cannot be used just now.
+type connector struct{ *pq.Connector }
+
+// Connect implements driver.Connector.
+func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, connectError{err}
+	}
+	return conn, nil
+}
+
+type connectError struct{ error }
+
+// Unwrap lets errors.Is and errors.As see what happened.
+func (e connectError) Unwrap() error { return e.error }
 
 // dialer connects to Postgres so that no read and no write waits longer than
 // timeout. lib/pq (v1.12.3) asks a frozen server to cancel and then waits for
@@ -66,12 +99,19 @@ func (c deadlineConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// idleInTransaction is the server's limit for a transaction that says nothing.
-const idleInTransaction = "idle_in_transaction_session_timeout"
+const (
+	// idleInTransaction is the server's limit for a transaction that says nothing.
+	idleInTransaction = "idle_in_transaction_session_timeout"
+	// lockTimeout is the server's limit for waiting for one lock.
+	lockTimeout = "lock_timeout"
+)
 
 // checkDSN refuses a DSN that leaves encryption to chance: lib/pq's next release
 // changes its default from require to prefer. A socket on this machine needs none.
-func checkDSN(dsn string, pgbouncer bool) (string, error) {
+//
+// Of the server's limits it sets those that are not in it. patience is how long we
+// wait for the server's next bytes.
+func checkDSN(dsn string, pgbouncer bool, patience time.Duration) (string, error) {
 	u, err := url.Parse(dsn)
 	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
 		return "", errors.New("database URL: expected postgres://user:password@host:port/name?sslmode=verify-full")
@@ -84,14 +124,26 @@ func checkDSN(dsn string, pgbouncer bool) (string, error) {
 	if local && query.Get("sslmode") == "" {
 		query.Set("sslmode", "disable")
 	}
-	switch {
-	case pgbouncer:
+	if pgbouncer {
 		query.Set("binary_parameters", "yes") // one round trip a query: no named statement to lose
-	case query.Get(idleInTransaction) == "":
-		// A process that is frozen within a transaction must not keep the row of the
-		// lease, or the lock of the inbox, from all others. PgBouncer refuses the setting.
-		query.Set(idleInTransaction, "10s")
+	} else {
+		setLimits(query, patience)
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil
+}
+
+// setLimits has the server end what we would not hear the end of. PgBouncer
+// refuses such settings.
+func setLimits(query url.Values, patience time.Duration) {
+	// A process that is frozen within a transaction must not keep the row of the
+	// lease, or the lock of the inbox, from all others.
+	if query.Get(idleInTransaction) == "" {
+		query.Set(idleInTransaction, "10s")
+	}
+	// A statement that we gave up reading from would wait on at the server for its
+	// lock, and hold a connection slot there: so the server gives up first.
+	if query.Get(lockTimeout) == "" {
+		query.Set(lockTimeout, strconv.FormatInt((patience*4/5).Milliseconds(), 10))
+	}
 }

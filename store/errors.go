@@ -44,6 +44,7 @@ func transient(err error) bool {
 func translate(err error) error {
 	var pqErr *pq.Error
 	var netErr net.Error
+	var connecting connectError
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return customer.ErrNotFound
@@ -53,7 +54,7 @@ func translate(err error) error {
 		return err
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: no answer in time", customer.ErrUnavailable)
-	case transient(err), errors.As(err, &netErr), strings.Contains(err.Error(), "could not connect to any of the hosts"):
+	case transient(err), errors.As(err, &connecting), errors.As(err, &netErr), strings.Contains(err.Error(), "could not connect to any of the hosts"):
 		return fmt.Errorf("%w: %w", customer.ErrUnavailable, err)
 	}
 	return err

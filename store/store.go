@@ -6,16 +6,12 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
-	"github.com/pressly/goose/v3"
 	"go.uber.org/zap"
 )
 
@@ -35,6 +31,7 @@ type Options struct {
 // Store is the database.
 type Store struct {
 	db     *sqlx.DB
+	dsn    string                                   // as checkDSN made it
 	listen func(until context.Context) *pq.Listener // nil behind PgBouncer
 	ping   time.Duration                            // how often Listen tries its connection
 	log    *zap.Logger
@@ -45,24 +42,23 @@ type Store struct {
 // Open prepares a pool. The server need not be up: each call says
 // customer.ErrUnavailable until it is. The DSN is checked.
 func Open(o Options) (*Store, error) {
-	dsn, err := checkDSN(o.DSN, o.PgBouncer)
+	timeout := orDefault(o.QueryTimeout, 5*time.Second)
+	dsn, err := checkDSN(o.DSN, o.PgBouncer, timeout)
 	if err != nil {
 		return nil, err
 	}
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	timeout := orDefault(o.QueryTimeout, 5*time.Second)
-	connector, err := pq.NewConnector(dsn)
+	pool, err := connect(dsn, dialer{timeout: timeout})
 	if err != nil {
-		return nil, errors.New("database URL: not understood") // pq's error repeats the password
+		return nil, err
 	}
-	connector.Dialer(dialer{timeout: timeout})
-	db := sqlx.NewDb(sql.OpenDB(connector), "postgres")
+	db := sqlx.NewDb(pool, "postgres")
 	db.SetMaxOpenConns(orDefault(o.MaxConns, 16))
 	db.SetMaxIdleConns(orDefault(o.MaxConns, 16))
 	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
-	s := &Store{db: db, ping: listenerPing, log: o.Logger}
+	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger}
 	if !o.PgBouncer {
 		s.listen = func(until context.Context) *pq.Listener {
 			return pq.NewDialListener(dialer{timeout: listenerRest, until: until}, dsn, time.Second, 30*time.Second, nil)
@@ -82,50 +78,12 @@ func orDefault[T comparable](value, preset T) T {
 // Close closes the pool.
 func (s *Store) Close() error { return s.db.Close() }
 
-//go:embed migrations/*.sql
-var migrations embed.FS
-
-// migrator reads the embedded migrations. No session locker: several replicas
-// are kept apart by migrateLock.
-func (s *Store) migrator() (*goose.Provider, error) {
-	files, err := fs.Sub(migrations, "migrations")
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, s.db.DB, files, goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return nil, fmt.Errorf("migrations: %w", err)
-	}
-	return provider, nil
-}
-
-// Migrate brings the schema up to date. Replicas that start together wait for
-// each other on a transaction's lock, which works behind PgBouncer too.
-func (s *Store) Migrate(ctx context.Context) error {
-	provider, err := s.migrator()
-	if err != nil {
-		return err
-	}
-	return s.inTx(ctx, "migrate", func(tx *sqlx.Tx) error {
-		const lock = `select pg_advisory_xact_lock(hashtextextended('customersync migrations', 0))`
-		if _, err := tx.ExecContext(ctx, lock); err != nil {
-			return err
-		}
-		// This transaction rests while the migrations run beside it.
-		if _, err := tx.ExecContext(ctx, `set local `+idleInTransaction+` = 0`); err != nil {
-			return err
-		}
-		_, err := provider.Up(ctx)
-		return err
-	})
-}
-
 // Ready says what keeps the database from being used, or nil.
 func (s *Store) Ready(ctx context.Context) error {
 	if err := s.db.PingContext(ctx); err != nil {
 		return fmt.Errorf("database does not answer: %w", translate(err))
 	}
-	provider, err := s.migrator()
+	provider, err := migrator(s.db.DB)
 	if err != nil {
 		return err
 	}

@@ -145,10 +145,10 @@ func inTime(ctx context.Context, due customer.Due) context.Context {
 }
 
 // count keeps the number of failures in a row. A budget that is used up ends the
-// pass at once.
+// pass at once; what is about one user alone says nothing of the others.
 func (p *pass) count(err error) {
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, auth0sync.ErrUnreadable):
 		p.failures = 0
 	case errors.Is(err, auth0sync.ErrBudget), errors.Is(err, auth0sync.ErrUnauthorized):
 		p.failures = patience

@@ -105,6 +105,9 @@ func (p *pass) complete(ctx context.Context) (completed int, err error) {
 			break
 		}
 		found, err := p.byID(ctx, row.AuthUserID)
+		if errors.Is(err, auth0sync.ErrUnreadable) {
+			found, err = nil, nil // asked again it would be no better
+		}
 		switch {
 		case errors.Is(err, auth0sync.ErrBudget), errors.Is(err, auth0sync.ErrRateLimited), errors.Is(err, auth0sync.ErrUnauthorized):
 			inARow = patience
@@ -234,6 +237,11 @@ func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.Worl
 		return p.decideLinked(ctx, to, l, world)
 	}
 	verdict := p.policy.Decide(l.due.Customer, l.found, world)
+	if verdict.Reason == customer.Auth0Error {
+		l.err = auth0sync.ErrUnreadable
+		p.addFailure(to, l)
+		return nil
+	}
 	if verdict.Link != nil {
 		if fresh, found := freshlySearched(l, verdict.Link.AuthUserID); found {
 			verdict = p.confirm(ctx, to, &l, fresh, world)
