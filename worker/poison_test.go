@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -82,7 +81,7 @@ func spoiling(next http.Handler, email string, spoil func(map[string]any)) http.
 		}
 		rw.WriteHeader(kept.Code)
 		body, _ := json.Marshal(answer)
-		_, _ = io.WriteString(rw, string(body))
+		_, _ = rw.Write(body)
 	})
 }
 
