@@ -90,6 +90,9 @@ const (
 	owedAgain = 15 * time.Minute
 )
 
+// errFullFailed is a full reconcile that came to nothing.
+var errFullFailed = errors.New("full reconcile failed")
+
 // serveFull does the full reconciles that are asked for, one after the other.
 func (w *Worker) serveFull(ctx context.Context) {
 	for {

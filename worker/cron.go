@@ -148,6 +148,8 @@ func (w *Worker) tick(ctx context.Context, kind string) error {
 		w.Full()
 	}
 	switch {
+	case err == nil && isFull(kind) && r.Result == customer.RunFailed:
+		return errFullFailed // the record says why
 	case err == nil, ctx.Err() != nil:
 	case errors.Is(err, customer.ErrLeaseHeld):
 		w.log.Debug("run skipped: lease held elsewhere", zap.String("kind", kind))

@@ -25,6 +25,8 @@ type lanesOnly struct {
 	cursors map[string]string
 	pending bool
 	taken   bool // another has the lease
+	owed    bool // a full reconcile is
+	runs    int
 }
 
 func (*lanesOnly) Release(context.Context, int64) error   { return nil }
@@ -33,8 +35,21 @@ func (*lanesOnly) Now(context.Context) (time.Time, error) { return time.Now(), n
 func (*lanesOnly) ExportJob(context.Context, time.Duration) (job string, made time.Time, err error) {
 	return "", time.Time{}, nil
 }
-func (*lanesOnly) Owed(context.Context, time.Time) (bool, error) { return false, nil }
-func (*lanesOnly) Listen(ctx context.Context, _ func())          { <-ctx.Done() }
+func (s *lanesOnly) Owed(context.Context, time.Time) (bool, error) { return s.owed, nil }
+func (s *lanesOnly) StartRun(context.Context, string, int64) (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs++
+	return int64(s.runs), nil
+}
+func (*lanesOnly) FinishRun(context.Context, int64, customer.Run) error { return nil }
+
+// PendingCustomers lets a full reconcile fail before it asks Auth0 anything.
+func (*lanesOnly) PendingCustomers(context.Context, *customer.Due, int) ([]customer.Due, error) {
+	return nil, customer.ErrUnavailable
+}
+
+func (*lanesOnly) Listen(ctx context.Context, _ func()) { <-ctx.Done() }
 
 func (s *lanesOnly) Acquire(context.Context, customer.LeaseName, string, time.Duration) (int64, error) {
 	s.mu.Lock()
@@ -301,6 +316,19 @@ func TestWhoLostTheLeaseLetsGoOfTheFeed(t *testing.T) {
 		stop()
 		if d.connections() != 0 || time.Since(began) > 0 {
 			t.Errorf("%d connections, stopped within %s", d.connections(), time.Since(began))
+		}
+	})
+}
+
+// A full reconcile costs many calls: one that fails is not tried again at once,
+// however long it is owed.
+func TestAFullReconcileThatFailsIsLetBeForAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := &lanesOnly{cursors: map[string]string{}, owed: true}
+		follow(t, worker.FollowOff, s, &refusing{}, 2*time.Hour)
+		if s.runs < 6 || s.runs > 9 {
+			t.Errorf("%d tries in two hours", s.runs)
 		}
 	})
 }
