@@ -17,12 +17,12 @@ type EventStream struct {
 }
 
 // ErrNoStream says that the tenant has no Event Stream that setup made.
-var ErrNoStream = errors.New("the tenant has no Event Stream of ours")
+var ErrNoStream = errors.New("the tenant has no Event Stream that setup made with our token")
 
-// OurStream finds the Event Stream that SetUp made, by its name. ErrForbidden:
-// the scope read:event_streams is missing.
+// OurStream finds the Event Stream that SetUp made with one of our tokens, by its
+// name. ErrForbidden: the scope read:event_streams is missing.
 func (d *Directory) OurStream(ctx context.Context) (EventStream, error) {
-	s, err := d.ourStream(ctx, "")
+	s, err := d.ourStream(ctx, "", d.config.StreamTokens)
 	switch {
 	case err != nil:
 		return EventStream{}, fmt.Errorf("event stream: %w", needs(err, "read:event_streams"))
