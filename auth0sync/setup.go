@@ -21,8 +21,11 @@ type Setup struct {
 	Secret  string      // that they sign with
 	Stream  bool        // an Event Stream too
 	Token   string      // its bearer token
-	Dry     bool        // only say what would be done
-	Tell    func(Step)  // called with each step
+	// NewSecret and NewToken say that they were made just now, and nobody knows them
+	// yet: what is there already keeps its own, and is skipped.
+	NewSecret, NewToken bool
+	Dry                 bool       // only say what would be done
+	Tell                func(Step) // called with each step
 }
 
 // ActionFor is one of our Actions.
@@ -78,6 +81,9 @@ func (s Setup) skip(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
+// errOtherSecret keeps setup from replacing a secret that a daemon lives by.
+var errOtherSecret = fmt.Errorf("%w: it is there, with a secret that is not configured here", errConflict)
+
 // fingerprint tells whether a secret, which Auth0 does not show, is still this one.
 func fingerprint(secret, url string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
@@ -101,12 +107,15 @@ func (d *Directory) setUpAction(ctx context.Context, s Setup, a ActionFor) error
 	if err != nil {
 		return s.skip(what, needs(err, "read:actions"))
 	}
+	if existing != nil && s.NewSecret {
+		return s.skip(what, errOtherSecret)
+	}
 	action, err := d.putAction(ctx, s, a, existing, code)
 	if err != nil {
 		return s.skip(what, needs(err, "create:actions and update:actions"))
 	}
 	if err := d.deployAction(ctx, s, what, action); err != nil {
-		return s.skip(what, needs(err, "update:actions"))
+		return s.skip(what, needs(err, "create:actions"))
 	}
 	if err := d.bindAction(ctx, s, a, action.ID); err != nil {
 		return s.skip(what, needs(err, "update:actions"))
@@ -282,6 +291,9 @@ func (d *Directory) setUpStream(ctx context.Context, s Setup) error {
 	existing, err := d.ourStream(ctx, s.URL, []string{s.Token})
 	if err != nil {
 		return s.skip(what, needs(err, "read:event_streams"))
+	}
+	if existing != nil && s.NewToken {
+		return s.skip(what, errOtherSecret)
 	}
 	name := nameOfStream(s.Token, s.URL)
 	subscriptions := []map[string]string{}
