@@ -43,6 +43,7 @@ type DirectoryConfig struct {
 	ClientSecret string  //
 	Share        float64 // of the rate limit that we may use, above 0 and at most 1
 	Metrics      prometheus.Registerer
+	StreamTokens []string // bearer tokens that our Event Stream may have, by which OurStream knows it
 	// Wait is how the end of an export is waited for; nil is by the clock.
 	Wait func(context.Context, time.Duration) error
 }

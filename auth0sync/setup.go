@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -22,8 +21,11 @@ type Setup struct {
 	Secret  string      // that they sign with
 	Stream  bool        // an Event Stream too
 	Token   string      // its bearer token
-	Dry     bool        // only say what would be done
-	Tell    func(Step)  // called with each step
+	// NewSecret and NewToken say that they were made just now, and nobody knows them
+	// yet: what is there already keeps its own, and is skipped.
+	NewSecret, NewToken bool
+	Dry                 bool       // only say what would be done
+	Tell                func(Step) // called with each step
 }
 
 // ActionFor is one of our Actions.
@@ -79,6 +81,9 @@ func (s Setup) skip(what string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
+// errOtherSecret keeps setup from replacing a secret that a daemon lives by.
+var errOtherSecret = fmt.Errorf("%w: it is there, with a secret that is not configured here", errConflict)
+
 // fingerprint tells whether a secret, which Auth0 does not show, is still this one.
 func fingerprint(secret, url string) string {
 	mac := hmac.New(sha256.New, []byte(secret))
@@ -102,12 +107,15 @@ func (d *Directory) setUpAction(ctx context.Context, s Setup, a ActionFor) error
 	if err != nil {
 		return s.skip(what, needs(err, "read:actions"))
 	}
+	if existing != nil && s.NewSecret {
+		return s.skip(what, errOtherSecret)
+	}
 	action, err := d.putAction(ctx, s, a, existing, code)
 	if err != nil {
 		return s.skip(what, needs(err, "create:actions and update:actions"))
 	}
 	if err := d.deployAction(ctx, s, what, action); err != nil {
-		return s.skip(what, needs(err, "update:actions"))
+		return s.skip(what, needs(err, "create:actions"))
 	}
 	if err := d.bindAction(ctx, s, a, action.ID); err != nil {
 		return s.skip(what, needs(err, "update:actions"))
@@ -256,8 +264,8 @@ func (d *Directory) bindings(ctx context.Context, path []string) ([]bindingJSON,
 	}
 }
 
-// streamName begins the name of our Event Stream; the fingerprint follows.
-const streamName = "customersync"
+// nameOfStream is what setup names an Event Stream: by what it was made with.
+func nameOfStream(token, webhook string) string { return "customersync " + fingerprint(token, webhook) }
 
 // userEvents are what our Event Stream, or the feed, tells us of.
 func userEvents() []string { return []string{"user.created", "user.updated", "user.deleted"} }
@@ -280,11 +288,14 @@ type streamJSON struct {
 // https://auth0.com/docs/customize/events/create-an-event-stream
 func (d *Directory) setUpStream(ctx context.Context, s Setup) error {
 	const what = "Event Stream"
-	existing, err := d.ourStream(ctx, s.URL)
+	existing, err := d.ourStream(ctx, s.URL, []string{s.Token})
 	if err != nil {
 		return s.skip(what, needs(err, "read:event_streams"))
 	}
-	name := streamName + " " + fingerprint(s.Token, s.URL)
+	if existing != nil && s.NewToken {
+		return s.skip(what, errOtherSecret)
+	}
+	name := nameOfStream(s.Token, s.URL)
 	subscriptions := []map[string]string{}
 	for _, kind := range userEvents() {
 		subscriptions = append(subscriptions, map[string]string{"event_type": kind})
@@ -333,10 +344,18 @@ func (s streamJSON) differs(name string) string {
 	return ""
 }
 
-// ourStream is the Event Stream that goes to our webhook, or that we made; nil if
-// there is none.
-func (d *Directory) ourStream(ctx context.Context, webhook string) (*streamJSON, error) {
-	query := url.Values{"take": {"100"}}
+// madeWith reports whether setup made the stream with one of the tokens, for
+// whatever webhook: its name says so.
+func (s streamJSON) madeWith(tokens []string) bool {
+	endpoint := s.Destination.Configuration.Endpoint
+	return endpoint != "" && slices.ContainsFunc(tokens, func(token string) bool { return s.Name == nameOfStream(token, endpoint) })
+}
+
+// ourStream is the Event Stream that goes to our webhook, else one that we made
+// with one of the tokens; nil if there is none. Those of others, be it another
+// installation of customersync in the tenant, are not ours, whatever their name.
+func (d *Directory) ourStream(ctx context.Context, webhook string, tokens []string) (*streamJSON, error) {
+	query, made := url.Values{"take": {"100"}}, (*streamJSON)(nil)
 	for {
 		var page struct {
 			Streams []streamJSON `json:"eventStreams"`
@@ -346,12 +365,15 @@ func (d *Directory) ourStream(ctx context.Context, webhook string) (*streamJSON,
 			return nil, err
 		}
 		for _, s := range page.Streams {
-			if s.Destination.Configuration.Endpoint == webhook || strings.HasPrefix(s.Name, streamName+" ") {
+			switch {
+			case webhook != "" && s.Destination.Configuration.Endpoint == webhook:
 				return &s, nil
+			case made == nil && s.madeWith(tokens):
+				made = &s
 			}
 		}
 		if page.Next == "" {
-			return nil, nil
+			return made, nil
 		}
 		query.Set("from", page.Next)
 	}

@@ -17,12 +17,12 @@ type EventStream struct {
 }
 
 // ErrNoStream says that the tenant has no Event Stream that setup made.
-var ErrNoStream = errors.New("the tenant has no Event Stream of ours")
+var ErrNoStream = errors.New("the tenant has no Event Stream that setup made with our token")
 
-// OurStream finds the Event Stream that SetUp made, by its name. ErrForbidden:
-// the scope read:event_streams is missing.
+// OurStream finds the Event Stream that SetUp made with one of our tokens, by its
+// name. ErrForbidden: the scope read:event_streams is missing.
 func (d *Directory) OurStream(ctx context.Context) (EventStream, error) {
-	s, err := d.ourStream(ctx, "")
+	s, err := d.ourStream(ctx, "", d.config.StreamTokens)
 	switch {
 	case err != nil:
 		return EventStream{}, fmt.Errorf("event stream: %w", needs(err, "read:event_streams"))
@@ -45,16 +45,18 @@ func (d *Directory) EnableStream(ctx context.Context, id string) error {
 }
 
 // FailedDeliveries are the ids of up to limit events since a time that a stream
-// could not deliver.
-func (d *Directory) FailedDeliveries(ctx context.Context, stream string, since time.Time, limit int) ([]string, error) {
+// could not deliver, from the one that follows after; "" is from the first.
+func (d *Directory) FailedDeliveries(ctx context.Context, stream string, since time.Time, after string, limit int) ([]string, error) {
 	var found struct {
 		Deliveries []struct {
 			ID string `json:"id"`
 		} `json:"deliveries"`
 	}
-	_, err := d.get(ctx, []string{"event-streams", stream, "deliveries"}, url.Values{
-		"statuses": {"failed"}, "date_from": {since.UTC().Format(time.RFC3339)}, "take": {strconv.Itoa(limit)},
-	}, &found)
+	query := url.Values{"statuses": {"failed"}, "date_from": {since.UTC().Format(time.RFC3339)}, "take": {strconv.Itoa(limit)}}
+	if after != "" {
+		query.Set("from", after)
+	}
+	_, err := d.get(ctx, []string{"event-streams", stream, "deliveries"}, query, &found)
 	if err != nil {
 		return nil, fmt.Errorf("failed deliveries: %w", needs(err, "read:event_deliveries"))
 	}

@@ -5,7 +5,7 @@ import "time"
 // Run is the record of one run of the worker.
 type Run struct {
 	ID      int64
-	Kind    string // what started it: "promote", "inbox", "sync"
+	Kind    string // what started it: "promote", "inbox", "sync", "watchdog", …
 	Started time.Time
 	Ended   time.Time // zero while it runs
 	Result  RunResult

@@ -86,7 +86,7 @@ func (w *Worker) followUnderLease(ctx context.Context, fence int64) {
 	}()
 	var watching sync.WaitGroup
 	if w.watches {
-		watching.Go(func() { w.serveWatch(ctx) })
+		watching.Go(func() { w.serveWatch(ctx, fence) })
 	}
 	f := &following{Worker: w, fence: fence}
 	f.run(ctx)

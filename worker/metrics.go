@@ -53,7 +53,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 		}, []string{"lane", "result"}),
 		streamFailures: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "customersync_event_stream_failed_deliveries",
-			Help: "Deliveries of our Event Stream that failed within a day, at the last look; at most 50 are counted.",
+			Help: "Deliveries of our Event Stream that failed within a day, at the last look; at most some hundred are counted.",
 		}),
 		following: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "customersync_following",

@@ -46,6 +46,7 @@ const (
 	KindSync      = "sync"      // an operator, who does not want customers put off
 	KindReconcile = "reconcile" // the clock at night, a gap in a lane, or an operator: all customers against all users
 	KindPlan      = "plan"      // an operator: the same, to see what it would do
+	KindWatch     = "watchdog"  // the clock: a look at our Event Stream, which no Order asks for
 	KindApply     = "apply"     // an operator: to do what was planned
 )
 

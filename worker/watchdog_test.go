@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -14,7 +15,10 @@ import (
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/worker"
 )
+
+const redeliverOne = "POST /api/v2/event-streams/{id}/redeliver/{event}"
 
 // streamed is a world whose Event Stream was made by setup; broken says what its
 // webhook answers instead of taking deliveries.
@@ -48,15 +52,18 @@ func TestFailedDeliveriesAreAskedForAgain(t *testing.T) {
 	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
 	w.tenant.Settle()
 	broken.Store(0)
-	must(t, w.Watch(t.Context()))
+	must(t, w.Watch(t.Context(), 0))
+	if n := w.tenant.Calls()[redeliverOne]; n != 1 { // looking finds her too
+		t.Errorf("%d redeliveries", n)
+	}
 	w.tenant.Settle()
 	w.run(t)
 	if c := w.get(t, id); c.Lifecycle != customer.Active {
 		t.Errorf("%+v", c)
 	}
 	w.tenant.ResetCalls()
-	must(t, w.Watch(t.Context()))
-	if n := w.tenant.Calls()["POST /api/v2/event-streams/{id}/redeliver/{event}"]; n != 0 {
+	must(t, w.Watch(t.Context(), 0))
+	if n := w.tenant.Calls()[redeliverOne]; n != 0 {
 		t.Errorf("what was taken is asked for again: %d", n)
 	}
 }
@@ -68,10 +75,10 @@ func TestAnEventThatFailsEachTimeIsLetBe(t *testing.T) {
 	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com"})
 	w.tenant.Settle()
 	for range 5 {
-		must(t, w.Watch(t.Context()))
+		must(t, w.Watch(t.Context(), 0))
 		w.tenant.Settle()
 	}
-	if n := w.tenant.Calls()["POST /api/v2/event-streams/{id}/redeliver/{event}"]; n != 3 {
+	if n := w.tenant.Calls()[redeliverOne]; n != 3 {
 		t.Errorf("%d redeliveries", n)
 	}
 }
@@ -87,7 +94,7 @@ func TestADisabledStreamIsEnabledAndMadeUpFor(t *testing.T) {
 		w.tenant.Settle()
 	}
 	broken.Store(0)
-	must(t, w.Watch(t.Context()))
+	must(t, w.Watch(t.Context(), 0))
 	owed, err := w.store.Owed(t.Context(), time.Time{})
 	if err != nil || !owed {
 		t.Errorf("owed %v, %v", owed, err)
@@ -105,11 +112,95 @@ func TestADisabledStreamIsEnabledAndMadeUpFor(t *testing.T) {
 func TestWithoutAStreamOrItsScopeThereIsNothingToWatch(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
-	if err := w.Watch(t.Context()); !errors.Is(err, auth0sync.ErrNoStream) {
+	if err := w.Watch(t.Context(), 0); !errors.Is(err, auth0sync.ErrNoStream) {
 		t.Errorf("no stream: %v", err)
 	}
 	w = newWorld(t, auth0sim.Options{Scopes: []string{"read:users"}}, auth0sync.Policy{})
-	if err := w.Watch(t.Context()); !errors.Is(err, auth0sync.ErrForbidden) {
+	if err := w.Watch(t.Context(), 0); !errors.Is(err, auth0sync.ErrForbidden) {
 		t.Errorf("no scope: %v", err)
 	}
+}
+
+// Whoever ends between enabling a stream and noting the gap must not lose it, and
+// one that Auth0 keeps disabled must not have all users listed at each look.
+func TestAGapIsNotedOnceAlthoughTheStreamCannotBeEnabled(t *testing.T) {
+	t.Parallel()
+	w, broken := streamed(t, auth0sim.Options{StreamGivesUp: 1})
+	w.enroll(t, "ada@example.com")
+	broken.Store(400)
+	w.signUp(t, auth0sim.SignUp{Email: "a@example.com"})
+	w.tenant.Settle()
+	w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "PATCH /api/v2/event-streams/{id}", Status: 500}}})
+	for i, want := range []bool{true, false} {
+		if err := w.Watch(t.Context(), 0); !errors.Is(err, auth0sync.ErrUnavailable) {
+			t.Errorf("look %d: %v", i, err)
+		}
+		owed, err := w.store.Owed(t.Context(), time.Time{})
+		if err != nil || owed != want {
+			t.Errorf("look %d: owed %v, %v", i, owed, err)
+		}
+		must(t, w.store.SettleGaps(t.Context(), 0, time.Now().Add(time.Hour)))
+	}
+	w.tenant.SetFaults(auth0sim.Faults{})
+	must(t, w.Watch(t.Context(), 0))
+	if owed, err := w.store.Owed(t.Context(), time.Time{}); err != nil || !owed {
+		t.Errorf("enabled in the end: owed %v, %v", owed, err)
+	}
+}
+
+func TestOldFailuresDoNotStandInTheWayOfNewOnes(t *testing.T) {
+	t.Parallel()
+	w, broken := streamed(t, auth0sim.Options{StreamGivesUp: 10_000})
+	broken.Store(400)
+	for i := range 50 { // a list of failures holds so many
+		w.signUp(t, auth0sim.SignUp{Email: fmt.Sprintf("old-%d@example.com", i)})
+	}
+	w.tenant.Settle()
+	for range 4 {
+		must(t, w.Watch(t.Context(), 0))
+		w.tenant.Settle()
+	}
+	w.signUp(t, auth0sim.SignUp{Email: "new@example.com"})
+	w.tenant.Settle()
+	w.tenant.ResetCalls()
+	must(t, w.Watch(t.Context(), 0))
+	if n := w.tenant.Calls()[redeliverOne]; n != 1 {
+		t.Errorf("%d redeliveries, want one, of the new failure", n)
+	}
+}
+
+func TestOnlyAWatchThatFindsSomethingMakesARecord(t *testing.T) {
+	t.Parallel()
+	w, broken := streamed(t, auth0sim.Options{})
+	must(t, w.Watch(t.Context(), 0))
+	if got := w.watches(t); len(got) != 0 {
+		t.Errorf("nothing was found: %+v", got)
+	}
+	broken.Store(400)
+	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com"})
+	w.tenant.Settle()
+	for range 6 { // asked for thrice, let be once, then no news
+		must(t, w.Watch(t.Context(), 0))
+		w.tenant.Settle()
+	}
+	got := w.watches(t)
+	if len(got) != 4 || got[3].Note != "failed deliveries: 1, asked for again: 1, let be: 0" || got[0].Note != "failed deliveries: 1, asked for again: 0, let be: 1" {
+		t.Fatalf("%+v", got)
+	}
+	if got[0].Result != customer.RunOK || got[3].Auth0Calls != 3 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// watches are the records of looks at the Event Stream, newest first.
+func (w world) watches(t *testing.T) (found []customer.Run) {
+	t.Helper()
+	runs, err := w.store.Runs(t.Context(), 100)
+	must(t, err)
+	for _, r := range runs {
+		if r.Kind == worker.KindWatch {
+			found = append(found, r)
+		}
+	}
+	return found
 }

@@ -101,7 +101,7 @@ type Directory interface {
 	CallsLeft() int
 	OurStream(ctx context.Context) (auth0sync.EventStream, error)
 	EnableStream(ctx context.Context, id string) error
-	FailedDeliveries(ctx context.Context, stream string, since time.Time, limit int) ([]string, error)
+	FailedDeliveries(ctx context.Context, stream string, since time.Time, after string, limit int) ([]string, error)
 	Redeliver(ctx context.Context, stream, event string) error
 	Export(ctx context.Context, job string, started func(job string) error) iter.Seq2[auth0sync.User, error]
 	Windows(ctx context.Context) iter.Seq2[auth0sync.User, error]
@@ -148,6 +148,7 @@ type Worker struct {
 	full      chan struct{}
 	watches   bool
 	asked     map[string]int // event → redeliveries asked for; serveWatch's alone
+	missing   string         // the disabled stream whose gap is noted; serveWatch's alone
 	follow    string
 	logsEvery time.Duration
 	nightly   string
@@ -173,6 +174,7 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 		full:      make(chan struct{}, 1),
 		nightly:   c.Reconcile,
 		watches:   c.Watches,
+		asked:     map[string]int{},
 		logsEvery: cmp.Or(c.LogsEvery, logsWhileWaiting),
 		follow:    cmp.Or(c.Follow, FollowOff),
 	}, nil

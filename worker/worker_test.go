@@ -64,7 +64,7 @@ func newWorkerOf(t *testing.T, s worker.Store, auth0 string, c worker.Config, pa
 	t.Helper()
 	metrics := prometheus.NewRegistry()
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
-		BaseURL: auth0, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 0.5, Metrics: metrics,
+		BaseURL: auth0, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 0.5, Metrics: metrics, StreamTokens: []string{streamToken},
 		Wait: func(ctx context.Context, d time.Duration) error { pass(d); return ctx.Err() },
 	})
 	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: []string{actionSecret}, EventStreams: []string{streamToken}, LogStreams: []string{logToken}}, time.Now)

@@ -150,6 +150,7 @@ func syncer(c config, dsn string, registry *prometheus.Registry, log *zap.Logger
 	}
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: registry,
+		StreamTokens: c.streamTokens,
 	})
 	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: c.actionSecrets, EventStreams: c.streamTokens, LogStreams: c.logTokens}, time.Now)
 	if err != nil {

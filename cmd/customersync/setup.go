@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -23,6 +24,7 @@ type setupAuth0Cmd struct {
 	URL         string `help:"Where Auth0 reaches this daemon's webhook: https://your-host/webhooks/auth0." required:"" placeholder:"URL"`
 	DryRun      bool   `help:"Say what would be done and change nothing."`
 	EventStream bool   `help:"Make an Event Stream too. It takes one of the plan's connections, as the event feed does." default:"true" negatable:""`
+	Rotate      bool   `help:"Replace the secrets of what is there already by new ones where none are configured."`
 	JSON        bool   `help:"Print JSON, a line for each step."`
 }
 
@@ -35,19 +37,28 @@ func (v setupAuth0Cmd) Run(ctx context.Context, p process, s *settings) error {
 	if u, err := url.Parse(v.URL); err != nil || u.Host == "" || u.Scheme != "https" && c.baseURL == "" {
 		return usageError{errors.New("--url: expected https://your-host/webhooks/auth0, as Auth0 reaches it")}
 	}
-	made := secretsMade{}
+	secret := secretFor("CUSTOMERSYNC_ACTION_SECRETS", c.actionSecrets, newActionSecret)
+	token := secretFor("CUSTOMERSYNC_EVENT_STREAM_TOKENS", c.streamTokens, newToken)
 	setup := auth0sync.Setup{
 		URL: v.URL, Actions: actions(), Stream: v.EventStream, Dry: v.DryRun,
-		Secret: made.first(c.actionSecrets, "CUSTOMERSYNC_ACTION_SECRETS", newActionSecret),
-		Token:  made.first(c.streamTokens, "CUSTOMERSYNC_EVENT_STREAM_TOKENS", newToken),
-		Tell:   func(step auth0sync.Step) { p.printStep(step, v.JSON) },
+		Secret: secret.value, NewSecret: secret.made && !v.Rotate,
+		Token: token.value, NewToken: token.made && !v.Rotate,
+		Tell: func(step auth0sync.Step) {
+			p.printStep(step, v.JSON)
+			secret.usedBy(step, "Action ")
+			token.usedBy(step, "Event Stream")
+		},
 	}
 	d := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: prometheus.NewRegistry(),
 	})
 	err = d.SetUp(ctx, setup)
-	if !v.DryRun {
-		p.printMade(made) // also after a failure: Auth0 may have them already
+	for _, one := range []*setupSecret{secret, token} {
+		// Auth0 may have it already although the call failed.
+		unsure := err != nil && !errors.Is(err, auth0sync.ErrForbidden)
+		if one.made && !v.DryRun && (one.used || unsure) {
+			p.printSecret(one, v.JSON)
+		}
 	}
 	if errors.Is(err, auth0sync.ErrForbidden) {
 		return fmt.Errorf("%w: some steps were skipped", errPartial)
@@ -64,16 +75,25 @@ func actions() []auth0sync.ActionFor {
 	}
 }
 
-// secretsMade are those that were not configured, by the setting they belong into.
-type secretsMade map[string]string
+// setupSecret is what deliveries will be known by.
+type setupSecret struct {
+	env   string // the setting that it belongs into
+	value string
+	made  bool // just now: nobody knows it yet
+	used  bool // Auth0 has it
+}
 
-// first is the first configured secret, or a new one.
-func (m secretsMade) first(configured []string, env string, make func() string) string {
+// secretFor is the first configured secret, or a new one.
+func secretFor(env string, configured []string, make func() string) *setupSecret {
 	if len(configured) > 0 {
-		return configured[0]
+		return &setupSecret{env: env, value: configured[0]}
 	}
-	m[env] = make()
-	return m[env]
+	return &setupSecret{env: env, value: make(), made: true}
+}
+
+// usedBy notes whether a step has handed the secret to Auth0.
+func (s *setupSecret) usedBy(step auth0sync.Step, kind string) {
+	s.used = s.used || strings.HasPrefix(step.What, kind) && (step.Did == "created" || step.Did == "updated")
 }
 
 func newActionSecret() string {
@@ -96,11 +116,11 @@ func (p process) printStep(step auth0sync.Step, asJSON bool) {
 	_, _ = fmt.Fprintf(p.stdout, "%-16s %s%s\n", step.Did, step.What, prefixed(": ", step.Why)) // nowhere left to report to
 }
 
-// printMade shows new secrets, this once.
-func (p process) printMade(made secretsMade) {
-	for _, env := range []string{"CUSTOMERSYNC_ACTION_SECRETS", "CUSTOMERSYNC_EVENT_STREAM_TOKENS"} {
-		if secret, ok := made[env]; ok {
-			_, _ = fmt.Fprintf(p.stdout, "%s=%s\n", env, secret) // nowhere left to report to
-		}
+// printSecret shows a new secret, this once.
+func (p process) printSecret(s *setupSecret, asJSON bool) {
+	if asJSON {
+		p.printJSON(map[string]string{"setting": s.env, "secret": s.value})
+		return
 	}
+	_, _ = fmt.Fprintf(p.stdout, "%s=%s\n", s.env, s.value) // nowhere left to report to
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"regexp"
 	"strings"
@@ -95,5 +96,48 @@ func TestSetupMakesSecrets(t *testing.T) {
 	again := runProgram(t, append(withoutSecrets(env), made...), "setup", "auth0", "--url", "http://127.0.0.1:1/webhooks/auth0")
 	if again.code != 0 || strings.Count(again.stdout, "unchanged") != 5 {
 		t.Errorf("%+v", again)
+	}
+}
+
+// A daemon lives by the secrets that Auth0 has: whoever runs setup without them
+// must not replace them in passing.
+func TestSetupReplacesNoSecretThatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	sim, env := tenantOf(t, auth0sim.Options{AllowHTTP: true})
+	setup := []string{"setup", "auth0", "--url", "http://127.0.0.1:1/webhooks/auth0"}
+	known := append(withoutSecrets(env), "CUSTOMERSYNC_ACTION_SECRETS="+checkSecret, "CUSTOMERSYNC_EVENT_STREAM_TOKENS=a-long-enough-token-for-this")
+	if got := runProgram(t, known, setup...); got.code != 0 {
+		t.Fatalf("%+v", got)
+	}
+	sim.ResetCalls()
+	got := runProgram(t, withoutSecrets(env), setup...)
+	if got.code != 3 || strings.Count(got.stdout, "skipped") != 3 || strings.Contains(got.stdout, "CUSTOMERSYNC_") || writesTo(sim) != 0 {
+		t.Errorf("%+v, calls %v", got, sim.Calls())
+	}
+	if got := runProgram(t, known, setup...); got.code != 0 || strings.Count(got.stdout, "unchanged") != 5 {
+		t.Errorf("they are others now: %+v", got)
+	}
+	got = runProgram(t, withoutSecrets(env), append(setup, "--rotate")...)
+	if got.code != 0 || strings.Count(got.stdout, "updated") != 3 || strings.Count(got.stdout, "CUSTOMERSYNC_") != 2 {
+		t.Errorf("--rotate: %+v", got)
+	}
+}
+
+func TestSetupShowsOnlySecretsThatAuth0Has(t *testing.T) {
+	t.Parallel()
+	_, env := tenantOf(t, auth0sim.Options{AllowHTTP: true})
+	got := runProgram(t, withoutSecrets(env), "setup", "auth0", "--url", "http://127.0.0.1:1/webhooks/auth0", "--no-event-stream", "--json")
+	shown := 0
+	for line := range strings.Lines(got.stdout) {
+		var said struct{ Setting, Secret string }
+		if err := json.Unmarshal([]byte(line), &said); err != nil {
+			t.Errorf("not JSON: %q", line)
+		}
+		if said.Secret != "" {
+			shown++
+		}
+	}
+	if got.code != 0 || shown != 1 || strings.Contains(got.stdout, "EVENT_STREAM_TOKENS") {
+		t.Errorf("%+v", got)
 	}
 }
