@@ -195,6 +195,10 @@ type Partial struct {
 	AuthUserID string
 }
 
+// SampleID begins the event id of deliveries that we send to ourselves, to see
+// whether they come.
+const SampleID = "check_"
+
 // Delivery is an authentic delivery for the inbox.
 type Delivery struct {
 	Source     string // "action", "event_stream"

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,13 +8,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/store"
@@ -23,7 +19,7 @@ import (
 
 type checkCmd struct {
 	Online     bool   `help:"Ask the database, Auth0 and the webhook too."`
-	WebhookURL string `help:"With --online: send a signed sample delivery there, as Auth0's Action would." placeholder:"URL"`
+	WebhookURL string `help:"With --online: send a signed sample delivery there, as Auth0's Action would, and to CUSTOMERSYNC_LISTEN." placeholder:"URL"`
 	JSON       bool   `help:"Print JSON, a line for each finding."`
 }
 
@@ -68,6 +64,9 @@ func (v checkCmd) Run(ctx context.Context, p process, s *settings) error {
 	config, err := s.config(p.getenv, needsAll)
 	if err != nil {
 		return err
+	}
+	if v.WebhookURL != "" && !v.Online {
+		return usageError{errors.New("--webhook-url: expected --online with it")}
 	}
 	c := &checks{config: config, tell: func(f finding) { p.printFinding(f, v.JSON) }}
 	c.ok("configuration", "whole")
@@ -201,12 +200,12 @@ func (c *checks) grant(ctx context.Context, d *auth0sync.Directory) bool {
 		return false
 	}
 	c.ok("credentials", "the machine application gets tokens of the Management API")
-	c.skew(g.Skew)
-	if !slices.Contains(g.Scopes, "read:users") {
+	c.skew("clock", "Auth0's clock", g.Skew)
+	looksUp := slices.Contains(g.Scopes, "read:users")
+	if !looksUp {
 		c.fail("scopes", errors.New("the machine application lacks read:users"), "grant it read:users on the Auth0 Management API: without it nobody can be looked up")
-		return false
 	}
-	whole := true
+	whole := looksUp
 	for _, w := range c.config.wantedScopes() {
 		if !slices.Contains(g.Scopes, w.scope) {
 			whole = false
@@ -216,18 +215,19 @@ func (c *checks) grant(ctx context.Context, d *auth0sync.Directory) bool {
 	if whole {
 		c.ok("scopes", "all that are of use: "+strings.Join(g.Scopes, " "))
 	}
-	return true
+	return looksUp
 }
 
-func (c *checks) skew(skew time.Duration) {
-	says := "Auth0's clock and this machine's differ by " + skew.Abs().Round(time.Second).String()
+// skew compares another clock, such as Auth0's, with this machine's.
+func (c *checks) skew(check, whose string, skew time.Duration) {
+	says := whose + " and this machine's differ by " + skew.Abs().Round(time.Second).String()
 	switch {
 	case skew.Abs() > skewFails:
-		c.fail("clock", errors.New(says), "set this machine's clock (NTP): signatures and tokens are refused like this")
+		c.fail(check, errors.New(says), "set the clocks (NTP): signatures and tokens are refused like this")
 	case skew.Abs() > skewWarns:
-		c.warn("clock", says, "set this machine's clock (NTP)")
+		c.warn(check, says, "set the clocks (NTP)")
 	default:
-		c.ok("clock", says)
+		c.ok(check, says)
 	}
 }
 
@@ -258,11 +258,22 @@ func (c *checks) database(ctx context.Context, p process) {
 		return
 	}
 	c.ok("database", "answers, and its schema is as this program needs it")
-	c.deliveries(ctx, s)
+	asked := time.Now()
+	now, err := s.Now(ctx)
+	if err != nil {
+		c.fail("database", err, toDo)
+		return
+	}
+	c.skew("database clock", "the database's clock", now.Sub(asked))
+	c.deliveries(ctx, s, now)
 }
 
-// deliveries asks whether each kind that is configured has been coming.
-func (c *checks) deliveries(ctx context.Context, s *store.Store) {
+// quietFor is how long nothing may come before that is worth a look.
+const quietFor = 24 * time.Hour
+
+// deliveries asks whether each kind that is configured has been coming, now being
+// the database's time, which deliveries are stamped with.
+func (c *checks) deliveries(ctx context.Context, s *store.Store, now time.Time) {
 	last, err := s.LastDeliveries(ctx)
 	if err != nil {
 		c.fail("deliveries", err, "check DATABASE_URL")
@@ -281,56 +292,10 @@ func (c *checks) deliveries(ctx context.Context, s *store.Store) {
 		case !kind.configured:
 		case !came:
 			c.warn("deliveries", "none of "+kind.source+" has come in the last 30 days", "see that Auth0 sends them to https://YOUR-HOST/webhooks/auth0 (deploy/auth0/README.md)")
+		case now.Sub(at) > quietFor:
+			c.warn("deliveries", "none of "+kind.source+" has come since "+at.Format(time.RFC3339), "if somebody signed up since then, see Auth0's own log of them, and --webhook-url")
 		default:
 			c.ok("deliveries", "the last of "+kind.source+" came "+at.Format(time.RFC3339))
 		}
 	}
-}
-
-// webhook posts a sample as our Action signs it, about a user whom nobody has.
-func (c *checks) webhook(ctx context.Context, url string) {
-	if url == "" {
-		return
-	}
-	if len(c.config.actionSecrets) == 0 {
-		c.fail("webhook", errors.New("there is no secret to sign a sample with"), "set CUSTOMERSYNC_ACTION_SECRETS")
-		return
-	}
-	status, err := postSample(ctx, url, c.config.actionSecrets[0])
-	switch {
-	case err != nil:
-		c.fail("webhook", err, "see that "+url+" leads here: DNS, TLS, proxies, CUSTOMERSYNC_LISTEN")
-	case status == http.StatusForbidden:
-		c.fail("webhook", errors.New("the sample was refused: 403"), "the daemon there has another CUSTOMERSYNC_ACTION_SECRETS, or its clock is wrong")
-	case status < 200 || status > 299:
-		c.fail("webhook", fmt.Errorf("the sample was answered with %d", status), "see that "+url+" leads here, with /webhooks/auth0 as its path")
-	default:
-		c.ok("webhook", "a signed sample was taken in at "+url)
-	}
-}
-
-func postSample(ctx context.Context, url, secret string) (status int, err error) {
-	signer, err := webhooks.NewWebhook(secret)
-	if err != nil {
-		return 0, err
-	}
-	id, at := "check_"+uuid.NewString(), time.Now()
-	body := []byte(`{"type":"post-user-registration","tenant":"customersync-check","connection":{"name":"none"},"user":{"user_id":"check|` + id + `","email_verified":false}}`)
-	signature, err := signer.Sign(id, at, body)
-	if err != nil {
-		return 0, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
-	if err != nil {
-		return 0, err
-	}
-	req.Header = http.Header{
-		"Content-Type": {"application/json"}, "Webhook-Id": {id},
-		"Webhook-Timestamp": {strconv.FormatInt(at.Unix(), 10)}, "Webhook-Signature": {signature},
-	}
-	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
-	if err != nil {
-		return 0, err
-	}
-	return res.StatusCode, res.Body.Close()
 }

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"database/sql"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/lib/pq"
 
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/store/storetest"
@@ -19,11 +22,11 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		code   int
 		says   []string
 	}{
-		"nothing":        {code: 0, says: []string{"ok    issuer", "ok    credentials", "ok    clock", "ok    scopes", "ok    users", "ok    database"}},
+		"nothing":        {code: 0, says: []string{"ok    issuer", "ok    credentials", "ok    clock", "ok    scopes", "ok    users", "ok    database ", "ok    database clock"}},
 		"offline":        {args: []string{"--offline"}, code: 0, says: []string{"ok    configuration"}},
 		"a wrong secret": {env: []string{"AUTH0_CLIENT_SECRET=wrong"}, code: 1, says: []string{"fail  credentials", "AUTH0_CLIENT_SECRET"}},
 		"wrong audience": {env: []string{"AUTH0_AUDIENCE=https://acme.eu.auth0.com/api/v2/"}, code: 1, says: []string{"fail  audience", "AUTH0_AUDIENCE"}},
-		"missing scope":  {change: func(s *auth0sim.Tenant) { s.SetScopes([]string{"read:events"}) }, code: 1, says: []string{"fail  scopes", "lacks read:users"}},
+		"missing scope":  {change: func(s *auth0sim.Tenant) { s.SetScopes([]string{"read:events"}) }, code: 1, says: []string{"fail  scopes", "lacks read:users", "lacks read:logs"}},
 		"lesser scopes":  {change: func(s *auth0sim.Tenant) { s.SetScopes([]string{"read:users"}) }, code: 3, says: []string{"warn  scopes", "read:events", "read:logs"}},
 		"clock skew":     {change: func(s *auth0sim.Tenant) { s.Advance(10 * 60 * 1e9) }, code: 1, says: []string{"fail  clock", "10m"}},
 		"a little skew":  {change: func(s *auth0sim.Tenant) { s.Advance(60 * 1e9) }, code: 3, says: []string{"warn  clock"}},
@@ -35,7 +38,12 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		}, code: 1, says: []string{"fail  issuer", "no signing keys"}},
 		"no database":   {env: []string{"DATABASE_URL=postgres://x@127.0.0.1:1/x?sslmode=disable"}, code: 1, says: []string{"fail  database", "DATABASE_URL", "ok    users"}},
 		"nothing comes": {env: []string{"CUSTOMERSYNC_EVENT_STREAM_TOKENS=a-long-enough-token-for-this"}, code: 3, says: []string{"warn  deliveries", "none of event_stream"}},
-		"no webhook":    {env: []string{"CUSTOMERSYNC_ACTION_SECRETS=" + checkSecret}, args: []string{"--online", "--webhook-url=http://127.0.0.1:1/"}, code: 1, says: []string{"fail  webhook"}},
+		"not online":    {env: []string{"CUSTOMERSYNC_ACTION_SECRETS=" + checkSecret}, args: []string{"--webhook-url=http://127.0.0.1:1/"}, code: 2},
+		"nobody here": {
+			env:  []string{"CUSTOMERSYNC_ACTION_SECRETS=" + checkSecret, "CUSTOMERSYNC_LISTEN=127.0.0.1:1"},
+			args: []string{"--online", "--webhook-url=http://127.0.0.1:1/"}, code: 1, says: []string{"warn  webhook here", "fail  webhook"},
+		},
+		"no webhook": {env: []string{"CUSTOMERSYNC_ACTION_SECRETS=" + checkSecret}, args: []string{"--online", "--webhook-url=http://127.0.0.1:1/"}, code: 1, says: []string{"fail  webhook"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -91,9 +99,44 @@ func TestCheckSendsASampleThatTheDaemonTakes(t *testing.T) {
 	if !strings.Contains(got.stdout, "ok    webhook") {
 		t.Errorf("%+v", got)
 	}
+	if got := runProgram(t, env, "check", "--online"); !strings.Contains(got.stdout, "warn  deliveries") {
+		t.Errorf("the sample counts as one of Auth0's: %+v", got)
+	}
+	here := append(env, "CUSTOMERSYNC_LISTEN="+strings.TrimPrefix(d.api, "http://"))
+	if got := runProgram(t, here, "check", "--online", "--webhook-url", d.api+"/webhooks/auth0"); !strings.Contains(got.stdout, "ok    webhook here") {
+		t.Errorf("%+v", got)
+	}
+	away := httptest.NewServer(http.RedirectHandler(d.api+"/webhooks/auth0", http.StatusTemporaryRedirect))
+	t.Cleanup(away.Close)
+	if got := runProgram(t, env, "check", "--online", "--webhook-url", away.URL); got.code != 1 || !strings.Contains(got.stdout, "answered with 307") {
+		t.Errorf("a redirect, which no Action follows: %+v", got)
+	}
 	other := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(other.Close)
 	if got := runProgram(t, env, "check", "--online", "--webhook-url", other.URL); got.code != 1 || !strings.Contains(got.stdout, "answered with 404") {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestCheckTellsOfALaneThatFellSilent(t *testing.T) {
+	t.Parallel()
+	_, env := tenant(t)
+	dsn := storetest.DSN(t)
+	env = append(withoutSecrets(env), "DATABASE_URL="+dsn, "CUSTOMERSYNC_ACTION_SECRETS="+checkSecret)
+	connector, err := pq.NewConnector(dsn)
+	must(t, err)
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	for _, step := range []struct{ ago, says string }{
+		{"25 hours", "warn  deliveries       none of action has come since"},
+		{"23 hours", "ok    deliveries       the last of action came"},
+	} {
+		_, err := db.ExecContext(t.Context(), `
+			insert into inbox (source, event_id, kind, state, actionable, received_at)
+			values ('action', $1::text, 'post-user-registration', 'done', false, clock_timestamp() - $1::text::interval)`, step.ago)
+		must(t, err)
+		if got := runProgram(t, env, "check", "--online"); !strings.Contains(got.stdout, step.says) {
+			t.Errorf("%s: %+v", step.ago, got)
+		}
 	}
 }
