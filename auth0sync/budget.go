@@ -87,12 +87,13 @@ type budget struct {
 	mu        sync.Mutex
 	known     bool // Auth0 has told its limit
 	limit     float64
-	remaining float64   // as last told, less what was sent since
-	reset     time.Time // by our clock: when the bucket is full again
+	remaining float64              // as last told, less what was sent since
+	reset     time.Time            // by our clock: when the bucket is full again
+	refused   map[string]time.Time // by endpoint: until when a 429 asked us to stay away
 }
 
 func newBudget(share float64, next http.RoundTripper, r prometheus.Registerer) *budget {
-	b := &budget{next: next, share: share, now: time.Now, wait: waitFor, metrics: newBudgetMetrics(r)}
+	b := &budget{next: next, share: share, refused: map[string]time.Time{}, now: time.Now, wait: waitFor, metrics: newBudgetMetrics(r)}
 	b.breaker = circuitbreaker.NewBuilder[any]().WithFailureThreshold(failuresToOpen).WithDelay(openFor).Build()
 	return b
 }
@@ -113,7 +114,7 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	limited := strings.HasPrefix(req.URL.Path, "/api/v2/") // tokens have a limit of their own
 	for attempt := 0; ; attempt++ {
 		if limited {
-			if err := b.pause(req.Context(), b.shortage(req.Context())); err != nil {
+			if err := b.pause(req.Context(), max(b.shortage(req.Context()), b.banned(req))); err != nil {
 				return nil, err
 			}
 		}
@@ -164,6 +165,7 @@ func (b *budget) repeat(req *http.Request, res *http.Response, err error, attemp
 		return attempt < retriesFail, time.Duration(100+rand.IntN(200)) * time.Millisecond //nolint:gosec // jitter
 	case res.StatusCode == http.StatusTooManyRequests:
 		delay := b.told(res)
+		b.ban(req, delay)
 		return attempt < retries429 && delay <= longestWait, delay
 	}
 	return false, 0
@@ -177,6 +179,24 @@ func (b *budget) told(res *http.Response) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return max(b.reset.Sub(b.now()), time.Second)
+}
+
+// longestBan is how long a 429 is obeyed, at most: Auth0's limits last minutes.
+const longestBan = 10 * time.Minute
+
+// ban keeps calls away from an endpoint that a 429 came from: whoever asks next, in
+// this run or another, would get the same, and make it last.
+func (b *budget) ban(req *http.Request, d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refused[endpoint(req)] = b.now().Add(min(d, longestBan))
+}
+
+// banned is for how long calls of an endpoint are still unwelcome.
+func (b *budget) banned(req *http.Request) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return max(b.refused[endpoint(req)].Sub(b.now()), 0)
 }
 
 // learn notes the state of the bucket. Its reset is by Auth0's clock, so it is

@@ -166,6 +166,35 @@ func TestWhatWritesIsNotRepeated(t *testing.T) {
 	}
 }
 
+// A 429 that asks for longer than a call may wait is obeyed by the calls after it.
+func TestA429IsObeyedByWhoeverAsksNext(t *testing.T) {
+	t.Parallel()
+	a := &auth0Double{at: time.Unix(1_800_000_000, 0)}
+	a.answers = func(call int, _ time.Time) (*http.Response, error) {
+		if call == 1 {
+			return answer(429, "Retry-After", "120"), nil
+		}
+		return answer(200), nil
+	}
+	b := a.budget(1)
+	res, err := b.RoundTrip(request(t.Context(), http.MethodGet))
+	if err != nil || res.StatusCode != 429 {
+		t.Fatal(res, err)
+	}
+	for range 3 {
+		if _, err := b.RoundTrip(request(t.Context(), http.MethodGet)); !errors.Is(err, ErrBudget) {
+			t.Errorf("called again: %v", err)
+		}
+	}
+	if a.calls != 1 {
+		t.Errorf("%d calls", a.calls)
+	}
+	a.at = a.at.Add(2 * time.Minute)
+	if _, err := b.RoundTrip(request(t.Context(), http.MethodGet)); err != nil || a.calls != 2 {
+		t.Errorf("%d calls afterwards, %v", a.calls, err)
+	}
+}
+
 func TestTheBreakerSparesATenantThatFails(t *testing.T) {
 	t.Parallel()
 	a := &auth0Double{at: time.Unix(1_800_000_000, 0), answers: func(int, time.Time) (*http.Response, error) {
