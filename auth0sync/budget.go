@@ -398,11 +398,18 @@ func (m budgetMetrics) called(req *http.Request, res *http.Response) {
 
 // endpoint names a request without the ids in its path.
 func endpoint(req *http.Request) string {
-	path := req.URL.Path
-	for _, of := range []string{"/api/v2/users/", "/api/v2/jobs/"} {
-		if strings.HasPrefix(path, of) && path != "/api/v2/jobs/users-exports" {
-			path = of + "{id}"
+	path, of, api := req.URL.EscapedPath(), "/api/v2/", false
+	if path, api = strings.CutPrefix(path, of); !api {
+		return req.Method + " " + path
+	}
+	parts := strings.Split(path, "/")
+	for i, part := range parts {
+		switch part {
+		case "users", "users-by-email", "jobs", "users-exports", "logs", "events", "event-streams", "deliveries", "redeliver",
+			"actions", "triggers", "bindings", "deploy":
+		default:
+			parts[i] = "{id}"
 		}
 	}
-	return req.Method + " " + path
+	return req.Method + " " + of + strings.Join(parts, "/")
 }

@@ -258,3 +258,36 @@ func TestAnAnswerThatNeverEndsIsCutOff(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
+
+// Names of endpoints are labels of metrics: what changes from call to call must
+// not be in them.
+func TestEndpointsAreNamedWithoutIDs(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string]string{
+		"users":                                "users",
+		"users-by-email":                       "users-by-email",
+		"users/auth0%7C1":                      "users/{id}",
+		"users/auth0%7C1%2Fx":                  "users/{id}",
+		"jobs/users-exports":                   "jobs/users-exports",
+		"jobs/job_1":                           "jobs/{id}",
+		"event-streams":                        "event-streams",
+		"event-streams/est_1/redeliver/evt_1":  "event-streams/{id}/redeliver/{id}",
+		"event-streams/est_1/deliveries":       "event-streams/{id}/deliveries",
+		"actions/actions/a-1/deploy":           "actions/actions/{id}/deploy",
+		"actions/triggers/post-login/bindings": "actions/triggers/{id}/bindings",
+		"logs":                                 "logs",
+		"events":                               "events",
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://acme.auth0.com/api/v2/"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := endpoint(req); got != "GET /api/v2/"+want {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	token, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://acme.auth0.com/oauth/token", nil)
+	if err != nil || endpoint(token) != "POST /oauth/token" {
+		t.Errorf("%s, %v", endpoint(token), err)
+	}
+}
