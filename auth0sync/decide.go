@@ -259,7 +259,7 @@ func newest(found []User, w customer.World) (users, outdated []User) {
 // zero Email: none.
 func FillFrom(u User, w customer.World) customer.Email {
 	email, err := customer.ParseEmail(u.Email)
-	if err != nil || !u.EmailVerified || u.Blocked {
+	if err != nil || !email.Key.Matchable() || !u.EmailVerified || u.Blocked {
 		return customer.Email{}
 	}
 	if _, held := w.EmailHolder[email.Key]; held {

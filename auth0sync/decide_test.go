@@ -155,11 +155,12 @@ func TestAFilledInAddressIsVerifiedAndFree(t *testing.T) {
 		world customer.World
 		want  customer.EmailKey
 	}{
-		"verified":   {user("auth0|1"), customer.World{}, "ada@example.com"},
-		"unverified": {user("auth0|1", unverified), customer.World{}, ""},
-		"blocked":    {user("auth0|1", blocked), customer.World{}, ""},
-		"taken":      {user("auth0|1"), taken, ""},
-		"no address": {user("auth0|1", func(u *auth0sync.User) { u.Email = "" }), customer.World{}, ""},
+		"verified":    {user("auth0|1"), customer.World{}, "ada@example.com"},
+		"unverified":  {user("auth0|1", unverified), customer.World{}, ""},
+		"blocked":     {user("auth0|1", blocked), customer.World{}, ""},
+		"taken":       {user("auth0|1"), taken, ""},
+		"no address":  {user("auth0|1", func(u *auth0sync.User) { u.Email = "" }), customer.World{}, ""},
+		"unmatchable": {user("auth0|1", func(u *auth0sync.User) { u.Email = "zoë@example.com" }), customer.World{}, ""},
 	} {
 		if got := auth0sync.FillFrom(test.user, test.world); got.Key != test.want {
 			t.Errorf("%s: %q", name, got.Key)
@@ -237,4 +238,13 @@ func TestNobodyIsEverLinkedWhoMustNotBe(t *testing.T) {
 			t.Errorf("linked %+v", newest)
 		}
 	})
+}
+
+// A user that does not tell when it changed may have changed just now.
+func TestAUserWithoutATimeIsFresh(t *testing.T) {
+	t.Parallel()
+	u := user("auth0|1", func(u *auth0sync.User) { u.UpdatedAt = time.Time{} })
+	if !u.Fresh() || u.SettledAt().Sub(u.SeenAt) != auth0sync.SearchLag {
+		t.Errorf("fresh %t, settled at %s, seen at %s", u.Fresh(), u.SettledAt(), u.SeenAt)
+	}
 }

@@ -81,13 +81,19 @@ func (u User) Seen() customer.Seen {
 
 // Fresh reports whether the user changed so shortly before it was seen that
 // Auth0's search, which is eventually consistent, may have shown an older state.
-func (u User) Fresh() bool { return u.SeenAt.Sub(u.UpdatedAt) < SearchLag }
+// One that does not tell when it changed may have done so just now.
+func (u User) Fresh() bool { return u.UpdatedAt.IsZero() || u.SeenAt.Sub(u.UpdatedAt) < SearchLag }
 
 // SearchLag is how long a change may take to reach Auth0's search index.
 const SearchLag = 60 * time.Second
 
 // SettledAt is when a Fresh user stops being so, by Auth0's clock.
-func (u User) SettledAt() time.Time { return u.UpdatedAt.Add(SearchLag) }
+func (u User) SettledAt() time.Time {
+	if u.UpdatedAt.IsZero() {
+		return u.SeenAt.Add(SearchLag)
+	}
+	return u.UpdatedAt.Add(SearchLag)
+}
 
 func (u User) evidence(namedBy string) customer.Evidence {
 	var providers []string

@@ -141,7 +141,11 @@ func (p *pass) list(ctx context.Context, w *waitingList) error {
 	if err != nil {
 		return err
 	}
-	return p.checkTotal(ctx, n, before)
+	err = p.checkTotal(ctx, n, before)
+	if errors.Is(err, errIncomplete) { // the same file would be no better
+		err = errors.Join(err, p.store.NoteExportJob(ctx, p.fence, ""))
+	}
+	return err
 }
 
 const (

@@ -117,6 +117,9 @@ func TestATruncatedListingIsAnErrorAndChangesNothing(t *testing.T) {
 		}
 	}
 	w.tenant.SetFaults(auth0sim.Faults{})
+	if r := w.runAs(t, worker.KindReconcile); r.Result != customer.RunOK { // not by the same file again
+		t.Errorf("after it: %+v", r)
+	}
 	for i := range 20 {
 		if reason := w.reason(t, fmt.Sprintf("c%d@example.com", i)); reason != "" {
 			t.Errorf("customer %d: %s", i, reason)
@@ -388,5 +391,51 @@ func (w world) leaveExport(t *testing.T) {
 	})
 	for _, err := range d.Export(t.Context(), "", func(job string) error { return w.store.NoteExportJob(t.Context(), 0, job) }) {
 		must(t, err)
+	}
+}
+
+// Search tells of a user that has changed since: it says nothing of when.
+func TestAUserWithoutATimeIsConfirmedBeforeItIsLinked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{SearchLag: time.Hour}, auth0sync.Policy{})
+	w.enroll(t, "ada@example.com")
+	u := w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+	must(t, w.tenant.Block(u.ID, true))
+	nobody := auth0sim.Fault{Endpoint: "GET /api/v2/users-by-email", Body: "[]"}
+	w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{nobody}})
+	for range 2 {
+		w.look(t, "ada@example.com")
+	}
+	stale := fmt.Sprintf(`{"start":0,"limit":100,"length":1,"total":1,"users":[{"user_id":%q,"email":"ada@example.com","email_verified":true,
+		"identities":[{"provider":"auth0","connection":"Username-Password-Authentication","user_id":"1"}]}]}`, u.ID)
+	w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/users", Body: stale}}})
+	w.look(t, "ada@example.com") // the third look is a search
+	if n := w.tenant.Calls()["GET /api/v2/users"]; n != 1 {
+		t.Fatalf("%d searches", n)
+	}
+	if got := w.reason(t, "ada@example.com"); got != customer.UserBlocked {
+		t.Errorf("reason %q", got)
+	}
+}
+
+// Customers that are put off keep what is known of them.
+func TestBeingPutOffDoesNotForgetTheReason(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	var ids []customer.ID
+	for i := range 5 { // more than are looked up one by one, and too young for search
+		address := fmt.Sprintf("c%d@example.com", i)
+		ids = append(ids, w.enroll(t, address))
+		w.signUp(t, auth0sim.SignUp{Email: address})
+		w.look(t, address)
+	}
+	w.Worker = newWorker(t, later{w.store, 40 * time.Second}, w.tenant.Issuer(), auth0sync.Policy{})
+	if r := w.run(t); r.Looked != 0 {
+		t.Fatalf("they were not put off: %+v", r)
+	}
+	for i, id := range ids {
+		if e := w.explain(t, id); e.Reason != customer.EmailUnverified {
+			t.Errorf("customer %d: %s", i, e.Reason)
+		}
 	}
 }

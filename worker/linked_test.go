@@ -9,6 +9,7 @@ import (
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/worker"
 )
 
 // linked makes a customer that is linked to its Auth0 user.
@@ -278,5 +279,20 @@ func TestATrustedIdentityDoesNotVouchForAnotherIdentitysAddress(t *testing.T) {
 				t.Errorf("reason %q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// A delivery named the customer's id, and its user has the customer's address by
+// now: another user may have it as well.
+func TestAHintToAUserByIDDoesNotHideItsRivals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	id := w.enroll(t, "ada@example.com")
+	hinted := w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+	w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", Connection: auth0sim.Google})
+	w.event(t, customer.Hint{AuthUserID: hinted.ID, Email: "old@example.com", Key: "old@example.com", CustomerID: id})
+	w.runAs(t, worker.KindInbox)
+	if got := w.reason(t, "ada@example.com"); got != customer.SeveralUsers {
+		t.Errorf("reason %q, linked to %q", got, w.get(t, id).AuthUserID)
 	}
 }

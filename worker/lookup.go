@@ -218,8 +218,7 @@ func (p *pass) ask(ctx context.Context, due customer.Due) (found []auth0sync.Use
 func (p *pass) byHint(ctx context.Context, due customer.Due) (found []auth0sync.User, partial bool, err error) {
 	key := string(due.Email.Key)
 	if due.Hint.Key != due.Email.Key || !due.Email.Key.Matchable() {
-		found, err = p.byID(ctx, due.Hint.AuthUserID)
-		return found, due.Email.Key.Matchable(), err
+		return p.byHintedID(ctx, due)
 	}
 	found, err = p.directory.ByEmail(ctx, due.Hint.Email)
 	if err != nil || due.Hint.Email == key {
@@ -229,6 +228,17 @@ func (p *pass) byHint(ctx context.Context, due customer.Due) (found []auth0sync.
 		return nil, true, nil
 	}
 	rivals, err := p.directory.ByEmail(ctx, key)
+	return append(found, rivals...), false, err
+}
+
+// byHintedID follows a delivery that does not name the customer's address. If the
+// user has that address by now and is not named outright, others may have it too.
+func (p *pass) byHintedID(ctx context.Context, due customer.Due) (found []auth0sync.User, partial bool, err error) {
+	found, err = p.byID(ctx, due.Hint.AuthUserID)
+	if err != nil || !due.Email.Key.Matchable() || len(found) == 0 || found[0].CustomerID == due.ID || found[0].Hint().Key != due.Email.Key {
+		return found, due.Email.Key.Matchable(), err
+	}
+	rivals, err := p.byEmail(ctx, string(due.Email.Key), due.Email.Address)
 	return append(found, rivals...), false, err
 }
 

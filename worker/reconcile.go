@@ -28,8 +28,8 @@ type pass struct {
 	done          map[customer.ID]bool // of planned changes: customers that were written; nil: not asked for
 }
 
-// all looks at everybody, or takes in the inbox, then reconciles what was due when the pass began, page
-// by page. What becomes due meanwhile is for the next run.
+// all looks at everybody, or takes in the inbox and then reconciles what was due
+// when the pass began, page by page. What becomes due meanwhile is for the next run.
 func (p *pass) all(ctx context.Context) error {
 	if err := p.takeIn(ctx); err != nil {
 		return err
@@ -191,7 +191,7 @@ func (p *pass) settle(ctx context.Context, looks []look) error {
 		case l.skipped:
 			continue
 		case !l.putOff.IsZero():
-			p.hold(&decided, l, customer.Hold{Reason: customer.Waiting, Misses: l.due.Misses, Next: l.putOff})
+			p.hold(&decided, l, customer.Hold{Reason: l.standing(), Misses: l.due.Misses, Next: l.putOff})
 			continue
 		}
 		p.tally.Looked++
@@ -263,6 +263,15 @@ func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.Worl
 	}
 	p.addHold(to, l, l.reason(verdict.Reason), l.rivals(verdict))
 	return nil
+}
+
+// standing is the reason of a customer that is put off: what was known of it still
+// is, but that Auth0 could not be asked is not what it waits for now.
+func (l look) standing() customer.Reason {
+	if l.due.Reason == customer.Auth0Error || l.due.Reason == customer.Auth0Budget {
+		return customer.Waiting
+	}
+	return l.due.Reason
 }
 
 // reason is why the customer waits, given what the rule says of the users found.
@@ -353,7 +362,7 @@ func freshlySearched(l look, userID string) (auth0sync.User, bool) {
 func (p *pass) confirm(ctx context.Context, to *plan, l *look, fresh auth0sync.User, world customer.World) auth0sync.Verdict {
 	if p.confirmations == 0 {
 		p.hold(to, *l, customer.Hold{
-			Reason: customer.Waiting,
+			Reason: l.standing(),
 			Misses: l.due.Misses,
 			Next:   p.now.Add(fresh.SettledAt().Sub(fresh.SeenAt)),
 			Asked:  true,

@@ -291,7 +291,7 @@ func (c *checks) deliveries(ctx context.Context, s *store.Store, now time.Time) 
 		switch {
 		case !kind.configured:
 		case !came:
-			c.warn("deliveries", "none of "+kind.source+" has come in the last 30 days", "see that Auth0 sends them to https://YOUR-HOST/webhooks/auth0 (deploy/auth0/README.md)")
+			c.warn("deliveries", "none of "+kind.source+" is remembered: none has come for two days at least", "see that Auth0 sends them to https://YOUR-HOST/webhooks/auth0 (deploy/auth0/README.md)")
 		case now.Sub(at) > quietFor:
 			c.warn("deliveries", "none of "+kind.source+" has come since "+at.Format(time.RFC3339), "if somebody signed up since then, see Auth0's own log of them, and --webhook-url")
 		default:
