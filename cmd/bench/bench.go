@@ -118,7 +118,7 @@ func (b *bench) bin(ctx context.Context) (string, error) {
 func (b *bench) startSim(ctx context.Context) (err error) {
 	const address = "127.0.0.1:4390"
 	b.simURL = "http://" + address
-	b.sim, err = start(ctx, b.dir, "sim", nil, b.binary, "sim", "--sim-listen", address)
+	b.sim, err = start(ctx, b.dir, "sim", []string{"PATH=" + os.Getenv("PATH")}, b.binary, "sim", "--sim-listen", address)
 	if err != nil {
 		return err
 	}
