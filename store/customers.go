@@ -3,9 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/lib/pq"
 
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -28,6 +31,14 @@ type row struct {
 // columns of row; every statement that fills one lists these.
 const columns = `id, created_at, updated_at, first_name, last_name, auth_user_id, email_address, email_key,
   lifecycle, version, created_by`
+
+// fields are where a scan of columns goes: sqlx would look each up by its name.
+func (r *row) fields() []any {
+	return []any{
+		&r.ID, &r.CreatedAt, &r.UpdatedAt, &r.FirstName, &r.LastName, &r.AuthUserID, &r.Address, &r.Key,
+		&r.Lifecycle, &r.Version, &r.CreatedBy,
+	}
+}
 
 func (r row) customer() customer.Customer {
 	return customer.Customer{
@@ -52,50 +63,96 @@ func nullTime(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t
 
 // Customer returns a customer by its id, or customer.ErrNotFound.
 func (s *Store) Customer(ctx context.Context, id customer.ID) (customer.Customer, error) {
-	return s.one(ctx, `
-		select `+columns+`
-		from customers
-		where id = $1`, string(id))
+	return one(s.byID.ask(ctx, string(id)))
 }
 
 // CustomerByEmail returns the live customer with this e-mail key, else the one
 // closed last (R13), else customer.ErrNotFound.
 func (s *Store) CustomerByEmail(ctx context.Context, key customer.EmailKey) (customer.Customer, error) {
-	return s.one(ctx, `
-		(select `+columns+`
-		 from customers
-		 where email_key = $1 and lifecycle <> 'inactive')
-		union all
-		(select `+columns+`
-		 from customers
-		 where email_key = $1 and lifecycle = 'inactive'
-		 order by updated_at desc
-		 limit 1)
-		limit 1`, string(key))
+	return one(s.byEmail.ask(ctx, string(key)))
 }
 
 // CustomerByAuthUser returns the live customer linked to this Auth0 user, else
 // the one closed last, else customer.ErrNotFound.
 func (s *Store) CustomerByAuthUser(ctx context.Context, authUserID string) (customer.Customer, error) {
-	return s.one(ctx, `
-		(select `+columns+`
-		 from customers
-		 where auth_user_id = $1 and lifecycle <> 'inactive')
-		union all
-		(select `+columns+`
-		 from customers
-		 where auth_user_id = $1 and lifecycle = 'inactive'
-		 order by updated_at desc
-		 limit 1)
-		limit 1`, authUserID)
+	return one(s.byAuthUser.ask(ctx, authUserID))
 }
 
-func (s *Store) one(ctx context.Context, query, arg string) (customer.Customer, error) {
-	var r row
-	err := s.read(ctx, "read customer", func(ctx context.Context) error {
-		return s.db.GetContext(ctx, &r, query, arg)
-	})
-	return r.customer(), err
+func one(found *customer.Customer, err error) (customer.Customer, error) {
+	switch {
+	case err != nil:
+		return customer.Customer{}, err
+	case found == nil:
+		return customer.Customer{}, customer.ErrNotFound
+	}
+	return *found, nil
+}
+
+// The queries that find customers by their names, many at once: each row has the
+// place of its name in front.
+const (
+	findByID = `
+		select k.place, ` + columns + `
+		from unnest($1::uuid[]) with ordinality as k(name, place)
+		join customers on id = k.name`
+	findByEmail    = findFirst + `email_key` + orClosed + `email_key` + lastClosed
+	findByAuthUser = findFirst + `auth_user_id` + orClosed + `auth_user_id` + lastClosed
+
+	findFirst = `
+		select k.place, c.*
+		from unnest($1::text[]) with ordinality as k(name, place)
+		cross join lateral (
+		  (select ` + columns + `
+		   from customers
+		   where lifecycle <> 'inactive' and k.name = `
+	orClosed = `)
+		  union all
+		  (select ` + columns + `
+		   from customers
+		   where lifecycle = 'inactive' and k.name = `
+	lastClosed = `
+		   order by updated_at desc
+		   limit 1)
+		  limit 1) c`
+)
+
+// finder answers one of these queries, for many who ask at the same time.
+func (s *Store) finder(query string) *together[string, *customer.Customer] {
+	return &together[string, *customer.Customer]{lanes: findLanes, most: findMost, within: s.patience, do: func(ctx context.Context, names []string) (found []*customer.Customer, err error) {
+		err = s.read(ctx, "read customer", func(ctx context.Context) (err error) {
+			found, err = s.find(ctx, query, names)
+			return err
+		})
+		return found, err
+	}}
+}
+
+const (
+	// findLanes is how many of a finder's queries are under way at once: two keep a
+	// server of two processors busy, and more make the rounds smaller.
+	findLanes = 2
+	// findMost bounds what one query asks for.
+	findMost = 256
+)
+
+// find returns the customers in the order of their names, nil where there is none.
+func (s *Store) find(ctx context.Context, query string, names []string) (found []*customer.Customer, err error) {
+	rows, err := s.query(ctx, query, pq.Array(names))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	found = make([]*customer.Customer, len(names))
+	for rows.Next() {
+		var place int
+		var r row
+		if err := rows.Scan(append([]any{&place}, r.fields()...)...); err != nil {
+			return nil, err
+		}
+		c := r.customer()
+		found[place-1] = &c
+	}
+	return found, rows.Err()
 }
 
 // All streams the customers that a filter selects, in the order of their ids,

@@ -13,6 +13,8 @@ import (
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
 	"go.uber.org/zap"
+
+	"github.com/ahiko-io/customersync/customer"
 )
 
 // Options say which database to use, and how.
@@ -36,6 +38,11 @@ type Store struct {
 	ping   time.Duration                            // how often Listen tries its connection
 	log    *zap.Logger
 
+	patience time.Duration // with the server
+	prepared *prepared     // nil behind PgBouncer
+
+	byID, byEmail, byAuthUser *together[string, *customer.Customer]
+
 	watchers watchers
 }
 
@@ -58,8 +65,10 @@ func Open(o Options) (*Store, error) {
 	db.SetMaxOpenConns(orDefault(o.MaxConns, 16))
 	db.SetMaxIdleConns(orDefault(o.MaxConns, 16))
 	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
-	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger}
+	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout}
+	s.byID, s.byEmail, s.byAuthUser = s.finder(findByID), s.finder(findByEmail), s.finder(findByAuthUser)
 	if !o.PgBouncer {
+		s.prepared = &prepared{db: db}
 		s.listen = func(until context.Context) *pq.Listener {
 			return pq.NewDialListener(dialer{timeout: listenerRest, until: until}, dsn, time.Second, 30*time.Second, nil)
 		}
