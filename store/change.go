@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/jmoiron/sqlx"
 
@@ -16,6 +17,9 @@ import (
 // An auth_user_id links, "" unlinks (R9). An unlinked customer is looked up like
 // any other: if the same user is still the only match, it is linked again.
 func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error) {
+	if p.Field != customer.FieldAuthUserID {
+		return s.rename(ctx, id, p, ifVersion, cause)
+	}
 	var after row
 	err := s.inTx(ctx, "patch", func(tx *sqlx.Tx) error {
 		before, err := lockVersion(ctx, tx, id, ifVersion)
@@ -25,11 +29,7 @@ func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifV
 		if before.Lifecycle == string(customer.Inactive) {
 			return customer.ErrInactive
 		}
-		current := map[customer.Field]string{
-			customer.FieldFirstName:  before.FirstName,
-			customer.FieldLastName:   before.LastName,
-			customer.FieldAuthUserID: before.AuthUserID.String,
-		}[p.Field]
+		current := before.AuthUserID.String
 		if current == p.Value {
 			after = before
 			return nil
@@ -47,7 +47,7 @@ func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifV
 // lockVersion reads a customer for a change.
 func lockVersion(ctx context.Context, tx *sqlx.Tx, id customer.ID, ifVersion int64) (row, error) {
 	var r row
-	err := tx.GetContext(ctx, &r, `
+	err := tx.GetContext(ctx, &r, prepared+`
 		select `+columns+`
 		from customers
 		where id = $1
@@ -58,40 +58,69 @@ func lockVersion(ctx context.Context, tx *sqlx.Tx, id customer.ID, ifVersion int
 	return r, err
 }
 
-// patch writes the field and says in c what kind of change that is.
+// patch writes who the customer is linked to and says in c what kind of change
+// that is.
 func patch(ctx context.Context, tx *sqlx.Tx, before row, p customer.Patch, c *change) (row, error) {
-	switch {
-	case p.Field == customer.FieldAuthUserID && p.Value == "":
+	if p.Value == "" {
 		c.what = "unlinked"
 		return unlink(ctx, tx, before)
-	case p.Field == customer.FieldAuthUserID:
-		c.what = "linked"
-		return linkByHand(ctx, tx, before, p.Value)
-	default:
-		c.what = "patched"
-		return rename(ctx, tx, before.ID, p)
 	}
+	c.what = "linked"
+	return linkByHand(ctx, tx, before, p.Value)
 }
 
 // moved is the part of an update that every change of a customer has.
 const moved = `version = version + 1, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')`
 
-func rename(ctx context.Context, tx *sqlx.Tx, id string, p customer.Patch) (row, error) {
-	query := `
-		update customers
-		set first_name = $2, ` + moved + `
-		where id = $1
-		returning ` + columns
-	if p.Field == customer.FieldLastName {
-		query = `
-		update customers
-		set last_name = $2, ` + moved + `
-		where id = $1
-		returning ` + columns
+// rename changes a name in one statement: the row is not locked while anything is
+// on the wire. What it finds once it has the lock is the newest version, and so is
+// what it changes.
+func (s *Store) rename(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error) {
+	var now struct {
+		row
+		Changed bool `db:"changed"`
 	}
-	var after row
-	err := tx.GetContext(ctx, &after, query, id, p.Value)
-	return after, err
+	err := s.read(ctx, "patch", func(ctx context.Context) error {
+		return s.db.GetContext(ctx, &now, prepared+`
+			with before as (
+			  select `+columns+`
+			  from customers
+			  where id = $1
+			  for update
+			), after as (
+			  update customers c
+			  set first_name = case when $2 = 'first_name' then $3 else c.first_name end,
+			    last_name = case when $2 = 'last_name' then $3 else c.last_name end,
+			    version = c.version + 1, updated_at = greatest(clock_timestamp(), c.updated_at + interval '1 microsecond')
+			  from before b
+			  where c.id = b.id and b.lifecycle <> 'inactive' and ($4 = 0 or b.version = $4)
+			    and $3 <> case when $2 = 'first_name' then b.first_name else b.last_name end
+			  returning c.*
+			), written as (
+			  insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field,
+			    from_value, to_value, from_lifecycle, to_lifecycle, why)
+			  select a.id, a.version, a.updated_at, $5, $6, $7, 'patched', $2,
+			    case when $2 = 'first_name' then b.first_name else b.last_name end, $3, b.lifecycle, a.lifecycle, $8
+			  from after a
+			  join before b on b.id = a.id
+			)
+			select `+columns+`, true as changed
+			from after
+			union all
+			select `+columns+`, false
+			from before
+			where not exists (select from after)`,
+			string(id), string(p.Field), p.Value, ifVersion, string(cause.Kind), cause.Actor, cause.RequestID, cause.Why)
+	})
+	switch {
+	case err != nil:
+		return customer.Customer{}, err
+	case !now.Changed && ifVersion != 0 && now.Version != ifVersion:
+		return customer.Customer{}, fmt.Errorf("patch: %w", customer.ErrStale)
+	case !now.Changed && now.Lifecycle == string(customer.Inactive):
+		return customer.Customer{}, fmt.Errorf("patch: %w", customer.ErrInactive)
+	}
+	return now.customer(), nil
 }
 
 // linkByHand links as somebody trusted said. A customer without an e-mail

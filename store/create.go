@@ -22,12 +22,13 @@ import (
 // with a key came to is kept and answered again.
 func (s *Store) Create(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error) {
 	var came outcome
-	// A second round only if somebody took the e-mail address or the user between
-	// our look and our write; then the look finds them.
-	for range 2 {
+	// The first round writes without a look: mostly nobody has the address. If
+	// somebody has, the second finds them; the third is for whoever takes it, or the
+	// user, between that look and the write.
+	for round := range 3 {
 		err = s.inTx(ctx, "create", func(tx *sqlx.Tx) (err error) {
 			came, err = once(ctx, tx, d.Idempotency, func() (outcome, error) {
-				return create(ctx, tx, d, link, cause)
+				return create(ctx, tx, d, link, cause, round > 0)
 			})
 			return err
 		})
@@ -55,6 +56,7 @@ func (s *Store) Create(ctx context.Context, d customer.Draft, link *customer.Lin
 type outcome struct {
 	what string
 	id   customer.ID
+	kept bool // with its idempotency key
 }
 
 // What a request may come to, as idempotency_keys.outcome lists them.
@@ -67,13 +69,19 @@ const (
 
 // once runs do unless the key has been used, and keeps what it came to in the
 // same transaction.
+//
+// It also takes the lock that orders the making of customers with Absorb.
 func once(ctx context.Context, tx *sqlx.Tx, key customer.Idempotency, do func() (outcome, error)) (outcome, error) {
 	if key.Key == "" {
+		if _, err := tx.ExecContext(ctx, prepared+`select pg_advisory_xact_lock_shared(`+absorbLock+`)`); err != nil {
+			return outcome{}, err
+		}
 		return do()
 	}
 	var free bool
-	if err := tx.GetContext(ctx, &free, `
-		select pg_try_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 1))`, key.Scope, key.Key); err != nil {
+	if err := tx.GetContext(ctx, &free, prepared+`
+		select pg_try_advisory_xact_lock(hashtextextended($1 || chr(31) || $2, 1))
+		from (select pg_advisory_xact_lock_shared(`+absorbLock+`)) absorb`, key.Scope, key.Key); err != nil {
 		return outcome{}, err
 	}
 	if !free {
@@ -84,7 +92,7 @@ func once(ctx context.Context, tx *sqlx.Tx, key customer.Idempotency, do func() 
 		Outcome string         `db:"outcome"`
 		ID      sql.NullString `db:"customer_id"`
 	}
-	err := tx.GetContext(ctx, &kept, `
+	err := tx.GetContext(ctx, &kept, prepared+`
 		select body_sha256, outcome, customer_id
 		from idempotency_keys
 		where scope = $1 and key = $2 and created_at > clock_timestamp() - interval '24 hours'`, key.Scope, key.Key)
@@ -92,31 +100,38 @@ func once(ctx context.Context, tx *sqlx.Tx, key customer.Idempotency, do func() 
 	case err == nil && subtle.ConstantTimeCompare(kept.Body, key.Body[:]) == 0:
 		return outcome{}, customer.ErrKeyReused
 	case err == nil:
-		return outcome{kept.Outcome, customer.ID(kept.ID.String)}, nil
+		return outcome{kept.Outcome, customer.ID(kept.ID.String), true}, nil
 	case !errors.Is(err, sql.ErrNoRows):
 		return outcome{}, err
 	}
 	done, err := do()
-	if err != nil {
-		return outcome{}, err
+	if err != nil || done.kept {
+		return done, err
 	}
-	_, err = tx.ExecContext(ctx, `
+	_, err = tx.ExecContext(ctx, prepared+`
 		insert into idempotency_keys (scope, key, body_sha256, outcome, customer_id)
-		values ($1, $2, $3, $4, $5)
-		on conflict (scope, key) do update
-		set body_sha256 = excluded.body_sha256, outcome = excluded.outcome,
-		  customer_id = excluded.customer_id, created_at = excluded.created_at`,
+		values ($1, $2, $3, $4, $5) `+keptAnew,
 		key.Scope, key.Key, key.Body[:], done.what, null(string(done.id)))
 	return done, err
 }
 
-func create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link *customer.Link, cause customer.Cause) (outcome, error) {
-	holder, err := liveByEmail(ctx, tx, d.Email.Key)
-	switch {
-	case err == nil:
-		return again(ctx, tx, holder, d, link, cause)
-	case !errors.Is(err, sql.ErrNoRows):
-		return outcome{}, err
+// keptAnew lets a key be used again when its day is over.
+const keptAnew = `
+		on conflict (scope, key) do update
+		set body_sha256 = excluded.body_sha256, outcome = excluded.outcome,
+		  customer_id = excluded.customer_id, created_at = excluded.created_at`
+
+// create writes the customer; if it is told to look, only where nobody has the
+// address. Without a look, customer.ErrEmailTaken says that somebody has.
+func create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link *customer.Link, cause customer.Cause, look bool) (outcome, error) {
+	if look {
+		holder, err := liveByEmail(ctx, tx, d.Email.Key)
+		switch {
+		case err == nil:
+			return again(ctx, tx, holder, d, link, cause)
+		case !errors.Is(err, sql.ErrNoRows):
+			return outcome{}, err
+		}
 	}
 	if d.Subject != "" {
 		taken, err := userOnLiveCustomer(ctx, tx, d.Subject)
@@ -127,11 +142,11 @@ func create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link *customer.L
 			return outcome{what: authUserTaken}, nil
 		}
 	}
-	made, err := insert(ctx, tx, d, cause)
-	if err != nil || link == nil {
-		return outcome{createdNew, customer.ID(made.ID)}, err
+	err := insert(ctx, tx, d, cause)
+	if err == nil && link != nil {
+		err = linkMade(ctx, tx, string(d.ID), *link, cause)
 	}
-	return outcome{createdNew, customer.ID(made.ID)}, linkMade(ctx, tx, made.ID, *link, cause)
+	return outcome{createdNew, d.ID, true}, err
 }
 
 func liveByEmail(ctx context.Context, tx *sqlx.Tx, key customer.EmailKey) (row, error) {
@@ -157,6 +172,9 @@ func userOnLiveCustomer(ctx context.Context, tx *sqlx.Tx, authUserID string) (ta
 
 // again answers a request for an e-mail address that a live customer has.
 func again(ctx context.Context, tx *sqlx.Tx, holder row, d customer.Draft, link *customer.Link, cause customer.Cause) (outcome, error) {
+	if holder.ID == string(d.ID) {
+		return outcome{}, errMadeAlready // an earlier commit whose answer was lost
+	}
 	own := holder.CreatedBy == d.CreatedBy || d.Subject != "" && holder.AuthUserID.String == d.Subject
 	if !own {
 		return outcome{what: emailTaken}, nil
@@ -166,7 +184,7 @@ func again(ctx context.Context, tx *sqlx.Tx, holder row, d customer.Draft, link 
 			return outcome{}, err
 		}
 	}
-	return outcome{existing, customer.ID(holder.ID)}, nil
+	return outcome{what: existing, id: customer.ID(holder.ID)}, nil
 }
 
 // linkMade links a customer of this transaction, unless the user is taken. What
@@ -179,34 +197,56 @@ func linkMade(ctx context.Context, tx *sqlx.Tx, id string, link customer.Link, c
 	return err
 }
 
-// insert writes the customer, due at once if there is anything to look for. A
-// delivery that came before the customer is followed now.
-func insert(ctx context.Context, tx *sqlx.Tx, d customer.Draft, cause customer.Cause) (row, error) {
-	hint, err := takeKept(ctx, tx, d)
-	if err != nil {
-		return row{}, err
-	}
-	reason, due := firstReason(d.Email.Key), d.Email.Key.Matchable() || hint.User.Valid
-	var made row
-	err = tx.GetContext(ctx, &made, `
-		insert into customers (id, created_at, updated_at, first_name, last_name, email_address, email_key,
-		  lifecycle, version, created_by, reason, next_check_at, hint_auth_user_id, hint_email)
-		select $1, t.now, t.now, $2, $3, $4, $5, 'auth_pending', 1, $6, $7, case when $8 then t.now end, $9, $10
-		from (select clock_timestamp() as now) t
-		returning `+columns,
+// insert writes the customer with its history and its idempotency key, due at once if there is anything to
+// look for; customer.ErrEmailTaken if a live customer has the address. Deliveries
+// that came before the customer are settled, and the newest is followed now: then
+// the worker is told. Others wait for the next tick, so that many made at once are
+// looked up together.
+//
+// One statement, since each costs a round trip within a transaction that others may
+// wait for. The lock that orders it with Absorb is taken before.
+func insert(ctx context.Context, tx *sqlx.Tx, d customer.Draft, cause customer.Cause) error {
+	var told sql.NullString
+	err := tx.GetContext(ctx, &told, prepared+`
+		with kept as (
+		  update inbox
+		  set state = 'done'
+		  where state = 'kept' and (hint_email_key = $5 or hint_customer_id = $1)
+		  returning id, hint_auth_user_id, hint_email
+		), newest as (
+		  select hint_auth_user_id, hint_email
+		  from kept
+		  order by id desc
+		  limit 1
+		), made as (
+		  insert into customers (id, created_at, updated_at, first_name, last_name, email_address, email_key,
+		    lifecycle, version, created_by, reason, next_check_at, hint_auth_user_id, hint_email)
+		  select $1, t.now, t.now, $2, $3, $4, $5, 'auth_pending', 1, $6, $7,
+		    case when $8 or n.hint_auth_user_id is not null then t.now end, n.hint_auth_user_id, n.hint_email
+		  from (select clock_timestamp() as now) t
+		  left join newest n on true
+		  on conflict (email_key) where lifecycle <> 'inactive' do nothing
+		  returning *
+		), written as (
+		  insert into history (customer_id, version, at, cause_kind, actor, request_id, change, to_lifecycle, why)
+		  select id, version, updated_at, $9, $10, $11, 'created', lifecycle, $12
+		  from made
+		), remembered as (
+		  insert into idempotency_keys (scope, key, body_sha256, outcome, customer_id)
+		  select $13, $14, $15, 'created', id
+		  from made
+		  where $14 <> '' `+keptAnew+`
+		)
+		select case when hint_auth_user_id is not null then pg_notify('`+channel+`', '')::text end
+		from made`,
 		string(d.ID), d.FirstName, d.LastName, null(d.Email.Address), null(string(d.Email.Key)),
-		d.CreatedBy, string(reason), due, hint.User, hint.Email)
-	if err != nil {
-		return row{}, err
+		d.CreatedBy, string(firstReason(d.Email.Key)), d.Email.Key.Matchable(),
+		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why,
+		d.Idempotency.Scope, d.Idempotency.Key, d.Idempotency.Body[:])
+	if errors.Is(err, sql.ErrNoRows) {
+		return customer.ErrEmailTaken
 	}
-	if err := writeHistory(ctx, tx, made, change{what: "created"}, cause); err != nil {
-		return row{}, err
-	}
-	// Others wait for the next tick: many made at once are then looked up together.
-	if hint.User.Valid {
-		err = notify(ctx, tx)
-	}
-	return made, err
+	return err
 }
 
 // firstReason is why a customer that nobody looked up yet waits.

@@ -91,14 +91,14 @@ func one(found *customer.Customer, err error) (customer.Customer, error) {
 // The queries that find customers by their names, many at once: each row has the
 // place of its name in front.
 const (
-	findByID = `
+	findByID = prepared + `
 		select k.place, ` + columns + `
 		from unnest($1::uuid[]) with ordinality as k(name, place)
 		join customers on id = k.name`
 	findByEmail    = findFirst + `email_key` + orClosed + `email_key` + lastClosed
 	findByAuthUser = findFirst + `auth_user_id` + orClosed + `auth_user_id` + lastClosed
 
-	findFirst = `
+	findFirst = prepared + `
 		select k.place, c.*
 		from unnest($1::text[]) with ordinality as k(name, place)
 		cross join lateral (
@@ -137,7 +137,7 @@ const (
 
 // find returns the customers in the order of their names, nil where there is none.
 func (s *Store) find(ctx context.Context, query string, names []string) (found []*customer.Customer, err error) {
-	rows, err := s.query(ctx, query, pq.Array(names))
+	rows, err := s.db.QueryContext(ctx, query, pq.Array(names))
 	if err != nil {
 		return nil, err
 	}

@@ -14,25 +14,32 @@ import (
 	"github.com/lib/pq"
 )
 
-// connect makes a pool. The server need not be up.
-func connect(dsn string, d dialer) (*sql.DB, error) {
+// connect makes a pool, which prepares statements if it is told to. The server need
+// not be up.
+func connect(dsn string, d dialer, prepares bool) (*sql.DB, error) {
 	c, err := pq.NewConnector(dsn)
 	if err != nil {
 		return nil, errors.New("database URL: not understood") // pq's error repeats the password
 	}
 	c.Dialer(d)
-	return sql.OpenDB(connector{c}), nil
+	return sql.OpenDB(connector{c, prepares}), nil
 }
 
 // connector tells errors of connecting from others: whatever keeps a connection
 // from being made, a certificate say, the database cannot be used just now.
-type connector struct{ *pq.Connector }
+type connector struct {
+	*pq.Connector
+	prepares bool
+}
 
 // Connect implements driver.Connector.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, connectError{err}
+	}
+	if able, ok := conn.(pqConn); ok && c.prepares {
+		return &preparingConn{able, map[string]driver.Stmt{}}, nil
 	}
 	return conn, nil
 }

@@ -30,7 +30,7 @@ func transient(err error) bool {
 		switch {
 		case pqErr.Code.Class() == "08", strings.HasPrefix(string(pqErr.Code), "57P"):
 			return true
-		case pqErr.Code == "40001", pqErr.Code == "40P01", pqErr.Code == "25006":
+		case pqErr.Code == "40001", pqErr.Code == "40P01", pqErr.Code == "25006", isOutdated(err):
 			return true
 		}
 		return false

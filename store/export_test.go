@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/ahiko-io/customersync/customer"
 )
 
@@ -28,3 +30,6 @@ func Watching(s *Store) int {
 
 // Tell tells those who watch a customer.
 func Tell(s *Store, id customer.ID) { s.watchers.tell(id) }
+
+// DB is the store's pool.
+func DB(s *Store) *sqlx.DB { return s.db }

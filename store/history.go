@@ -113,7 +113,7 @@ type change struct {
 
 // writeHistory adds the row that belongs to a customer's newest version.
 func writeHistory(ctx context.Context, tx *sqlx.Tx, after row, c change, cause customer.Cause) error {
-	_, err := tx.ExecContext(ctx, `
+	_, err := tx.ExecContext(ctx, prepared+`
 		insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field,
 		  from_value, to_value, from_lifecycle, to_lifecycle, why, evidence)
 		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -246,29 +245,6 @@ func point(ctx context.Context, tx *sqlx.Tx, r inboxRow) (found, due bool, err e
 		due = due || l == string(customer.AuthPending)
 	}
 	return len(lifecycles) > 0, due, err
-}
-
-// takeKept finds the newest delivery that waited for the customer to be, and
-// settles all that did.
-func takeKept(ctx context.Context, tx *sqlx.Tx, d customer.Draft) (inboxRow, error) {
-	if _, err := tx.ExecContext(ctx, `select pg_advisory_xact_lock_shared(`+absorbLock+`)`); err != nil {
-		return inboxRow{}, err
-	}
-	var newest inboxRow
-	err := tx.GetContext(ctx, &newest, `
-		with taken as (
-		  update inbox
-		  set state = 'done'
-		  where state = 'kept' and (hint_email_key = $1 or hint_customer_id = $2)
-		  returning `+inboxColumns+`)
-		select `+inboxColumns+`
-		from taken
-		order by id desc
-		limit 1`, null(string(d.Email.Key)), string(d.ID))
-	if errors.Is(err, sql.ErrNoRows) {
-		return inboxRow{}, nil
-	}
-	return newest, err
 }
 
 // LastDeliveries is when the last delivery of each source came, of those that are

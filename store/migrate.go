@@ -47,7 +47,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	db, err := connect(s.dsn, dialer{timeout: longestStatement, until: ctx})
+	db, err := connect(s.dsn, dialer{timeout: longestStatement, until: ctx}, false)
 	if err != nil {
 		return err
 	}

@@ -2,45 +2,101 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"sync"
+	"database/sql/driver"
+	"errors"
+	"strings"
 
-	"github.com/jmoiron/sqlx"
+	"github.com/lib/pq"
 )
 
-// prepared keeps the statements that every request needs ready at the server, on
-// each connection that met them: an unprepared one takes two round trips, and is
-// planned each time. Only those go through it whose best plan does not depend on
-// their arguments.
-type prepared struct {
-	db         *sqlx.DB
-	statements sync.Map // query → *sqlx.Stmt
+// prepared marks the statements that each connection prepares when it first meets
+// them, and keeps: those of every request. An unprepared one takes two round
+// trips and is planned each time, which costs more than to run it. Only statements
+// whose best plan is the same for all arguments are marked.
+//
+// The mark is in the text so that what happens to a statement is seen where the
+// statement is. Behind PgBouncer, which would lose them, it is just a comment.
+const prepared = "/* prepared */ "
+
+// preparingConn is a connection that keeps the marked statements. The pool's own
+// sql.Stmt would do the same, but to make one within a transaction it takes a
+// second connection: with none left, all transactions would wait for each other.
+type preparingConn struct {
+	pqConn
+	ready map[string]driver.Stmt
 }
 
-// statement is a query, ready. The pool prepares it on other connections by itself.
-func (p *prepared) statement(ctx context.Context, query string) (*sqlx.Stmt, error) {
-	if ready, ok := p.statements.Load(query); ok {
-		return ready.(*sqlx.Stmt), nil //nolint:forcetypeassert // nothing else is stored
+// pqConn is all that database/sql asks of a connection, and lib/pq has.
+type pqConn interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
+	driver.NamedValueChecker
+	driver.Pinger
+	driver.SessionResetter
+	driver.Validator
+}
+
+// QueryContext implements driver.QueryerContext.
+func (c *preparingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if !strings.HasPrefix(query, prepared) {
+		return c.pqConn.QueryContext(ctx, query, args)
 	}
-	made, err := p.db.PreparexContext(ctx, query)
+	statement, err := c.statement(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	if first, twice := p.statements.LoadOrStore(query, made); twice {
-		return first.(*sqlx.Stmt), made.Close() //nolint:forcetypeassert // nothing else is stored
-	}
-	return made, nil
+	rows, err := statement.(driver.StmtQueryContext).QueryContext(ctx, args) //nolint:forcetypeassert // lib/pq has it
+	return rows, c.outdated(query, err)
 }
 
-// query runs a prepared query outside of a transaction; behind PgBouncer, which
-// would lose it, a plain one.
-func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if s.prepared == nil {
-		return s.db.QueryContext(ctx, query, args...)
+// ExecContext implements driver.ExecerContext.
+func (c *preparingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	if !strings.HasPrefix(query, prepared) {
+		return c.pqConn.ExecContext(ctx, query, args)
 	}
-	statement, err := s.prepared.statement(ctx, query)
+	statement, err := c.statement(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return statement.QueryContext(ctx, args...)
+	result, err := statement.(driver.StmtExecContext).ExecContext(ctx, args) //nolint:forcetypeassert // lib/pq has it
+	return result, c.outdated(query, err)
+}
+
+func (c *preparingConn) statement(ctx context.Context, query string) (driver.Stmt, error) {
+	if ready, ok := c.ready[query]; ok {
+		return ready, nil
+	}
+	made, err := c.PrepareContext(ctx, query)
+	if err == nil {
+		c.ready[query] = made
+	}
+	return made, err
+}
+
+// outdated forgets a statement that a migration has changed the tables under: the
+// next try prepares it anew.
+func (c *preparingConn) outdated(query string, err error) error {
+	if isOutdated(err) {
+		delete(c.ready, query)
+	}
+	return err
+}
+
+// isOutdated reports what a server says of a prepared statement that does not fit
+// its tables any more, or that it does not know.
+func isOutdated(err error) bool {
+	var pqErr *pq.Error
+	if !errors.As(err, &pqErr) {
+		return false
+	}
+	switch pqErr.Code {
+	case "0A000", // cached plan must not change result type
+		"42804", // type of parameter does not match that when preparing the plan
+		"26000": // prepared statement does not exist
+		return true
+	}
+	return false
 }

@@ -39,7 +39,6 @@ type Store struct {
 	log    *zap.Logger
 
 	patience time.Duration // with the server
-	prepared *prepared     // nil behind PgBouncer
 
 	byID, byEmail, byAuthUser *together[string, *customer.Customer]
 
@@ -57,7 +56,7 @@ func Open(o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = zap.NewNop()
 	}
-	pool, err := connect(dsn, dialer{timeout: timeout})
+	pool, err := connect(dsn, dialer{timeout: timeout}, !o.PgBouncer)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +67,6 @@ func Open(o Options) (*Store, error) {
 	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout}
 	s.byID, s.byEmail, s.byAuthUser = s.finder(findByID), s.finder(findByEmail), s.finder(findByAuthUser)
 	if !o.PgBouncer {
-		s.prepared = &prepared{db: db}
 		s.listen = func(until context.Context) *pq.Listener {
 			return pq.NewDialListener(dialer{timeout: listenerRest, until: until}, dsn, time.Second, 30*time.Second, nil)
 		}

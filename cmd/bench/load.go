@@ -50,7 +50,7 @@ func (b *bench) wrk(ctx context.Context, l httpLoad) (httpFigures, error) {
 		"-t1", "-c"+strconv.Itoa(l.connections), fmt.Sprintf("-d%dms", l.each.Milliseconds()), "-s", path, l.url)
 	cmd.Args[3] = fmt.Sprintf("-d%d", max(1, int(l.each.Seconds())))
 	cmd.Env = append(os.Environ(), append(l.env,
-		"APP_ID="+b.appID, "TOKEN="+b.token, "CUSTOMERS="+strconv.Itoa(b.customers), "SEED="+strconv.FormatInt(time.Now().UnixNano(), 36))...)
+		"APP_ID="+b.appID, "TOKEN="+b.token, "CUSTOMERS="+strconv.Itoa(b.customers), "SEED="+seed())...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return httpFigures{}, fmt.Errorf("wrk: %w: %s", err, out)
@@ -68,15 +68,17 @@ func (b *bench) wrk(ctx context.Context, l httpLoad) (httpFigures, error) {
 
 var pgbenchRate = regexp.MustCompile(`tps = ([0-9.]+)`)
 
-// pgbench runs a script with prepared statements and returns transactions a second.
+// seed keeps what one load makes apart from what others made.
+func seed() string { return strconv.FormatInt(time.Now().UnixNano(), 36) }
+
+// pgbench runs a script, {seed} in it replaced, with prepared statements and returns transactions a second.
 func (b *bench) pgbench(ctx context.Context, script string, connections int) (float64, error) {
 	path := filepath.Join(b.dir, "pgbench.sql")
-	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(script, "{seed}", seed())), 0o600); err != nil {
 		return 0, err
 	}
 	out, err := b.postgresProgram(ctx, "pgbench", "-n", "-M", "prepared", "-c", strconv.Itoa(connections), "-j", "1",
-		"-T", strconv.Itoa(max(1, int(b.each.Seconds()))), "-f", path,
-		"-D", "customers="+strconv.Itoa(b.customers), "-D", "seed="+strconv.FormatInt(time.Now().UnixNano()%1e12, 10))
+		"-T", strconv.Itoa(max(1, int(b.each.Seconds()))), "-f", path, "-D", "i=0", "-D", "customers="+strconv.Itoa(b.customers))
 	if err != nil {
 		return 0, err
 	}

@@ -24,12 +24,11 @@ headers["If-None-Match"] = "*"
 // sqlGet is what a GET by e-mail asks of Postgres.
 const sqlGet = `
 \set n random(1, :customers)
-\set unused 0
 (select id, created_at, updated_at, first_name, last_name, auth_user_id, email_address, email_key, lifecycle, version, created_by
- from customers where email_key = 'customer' || :n || '@example.com' and lifecycle <> 'inactive')
+ from customers where email_key = 'customer' || :n::bigint || '@example.com' and lifecycle <> 'inactive')
 union all
 (select id, created_at, updated_at, first_name, last_name, auth_user_id, email_address, email_key, lifecycle, version, created_by
- from customers where email_key = 'customer' || :n || '@example.com' and lifecycle = 'inactive'
+ from customers where email_key = 'customer' || :n::bigint || '@example.com' and lifecycle = 'inactive'
  order by updated_at desc limit 1)
 limit 1;
 `
@@ -68,9 +67,9 @@ func measureReads(ctx context.Context, b *bench) (results []result, err error) {
 		if err != nil {
 			return nil, err
 		}
-		rates = append(rates, round{ours.rate(), limit})
-		same = append(same, round{unchanged.rate(), ours.rate()})
-		cpu = append(cpu, round{microseconds(cost), microseconds(bare)})
+		rates = append(rates, round{ours.rate(), limit, microseconds(cost)})
+		same = append(same, round{unchanged.rate(), ours.rate(), 0})
+		cpu = append(cpu, round{microseconds(cost), microseconds(bare), 0})
 	}
 	return []result{
 		compared("GET by e-mail, against pgbench", "1/s", goal{AtLeast: 0.45}, rates),

@@ -19,6 +19,7 @@ type result struct {
 	Ours  float64 `json:"ours"`
 	Limit float64 `json:"limit,omitempty"` // 0: none, the goal is absolute
 	Ratio float64 `json:"ratio,omitempty"`
+	CPU   float64 `json:"cpu_us,omitempty"` // of our process, microseconds a request
 	Goal  goal    `json:"goal"`
 	Met   bool    `json:"met"`
 	Note  string  `json:"note,omitempty"`
@@ -30,6 +31,7 @@ type result struct {
 type round struct {
 	Ours  float64 `json:"ours"`
 	Limit float64 `json:"limit,omitempty"`
+	CPU   float64 `json:"cpu_us,omitempty"`
 }
 
 // goal is what a ratio, or where there is no limit the figure, should reach.
@@ -54,12 +56,12 @@ func (g goal) String() string {
 
 // compared is a result against a limit.
 func compared(what, unit string, g goal, rounds []round) result {
-	var ours, limits, ratios []float64
+	var ours, limits, ratios, cpu []float64
 	for _, r := range rounds {
-		ours, limits, ratios = append(ours, r.Ours), append(limits, r.Limit), append(ratios, r.Ours/r.Limit)
+		ours, limits, ratios, cpu = append(ours, r.Ours), append(limits, r.Limit), append(ratios, r.Ours/r.Limit), append(cpu, r.CPU)
 	}
 	ratio := median(ratios)
-	return result{What: what, Unit: unit, Ours: median(ours), Limit: median(limits), Ratio: ratio, Goal: g, Met: g.met(ratio), Rounds: rounds}
+	return result{What: what, Unit: unit, Ours: median(ours), Limit: median(limits), Ratio: ratio, CPU: median(cpu), Goal: g, Met: g.met(ratio), Rounds: rounds}
 }
 
 // absolute is a result without a limit to compare with.
@@ -103,9 +105,12 @@ func (r *report) add(results ...result) { r.Results = append(r.Results, results.
 func (r *report) write(out io.Writer, path string) error {
 	fmt.Fprintf(out, "\n%d customers, %d rounds, %d processors, %s\n\n", r.Customers, r.Rounds, r.CPUs, r.Go)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "what\tours\tlimit\tratio\tgoal\t")
+	fmt.Fprintln(table, "what\tours\tlimit\tratio\tgoal\tcpu µs\t")
 	for _, one := range r.Results {
-		limit, ratio, met := "", "", ""
+		limit, ratio, met, cpu := "", "", "", ""
+		if one.CPU > 0 {
+			cpu = figure(one.CPU)
+		}
 		if one.Limit > 0 {
 			limit, ratio = figure(one.Limit), fmt.Sprintf("%.2f", one.Ratio)
 		}
@@ -115,7 +120,7 @@ func (r *report) write(out io.Writer, path string) error {
 		if one.Note != "" {
 			met += " (" + one.Note + ")"
 		}
-		fmt.Fprintf(table, "%s, %s\t%s\t%s\t%s\t%s\t%s\n", one.What, one.Unit, figure(one.Ours), limit, ratio, one.Goal, met)
+		fmt.Fprintf(table, "%s, %s\t%s\t%s\t%s\t%s\t%s\t%s\n", one.What, one.Unit, figure(one.Ours), limit, ratio, one.Goal, cpu, met)
 	}
 	if err := table.Flush(); err != nil || path == "" {
 		return err
