@@ -85,18 +85,9 @@ func (c *preparingConn) outdated(query string, err error) error {
 	return err
 }
 
-// isOutdated reports what a server says of a prepared statement that does not fit
-// its tables any more, or that it does not know.
+// isOutdated reports "cached plan must not change result type" (0A000) and a
+// prepared statement that the server does not know (26000).
 func isOutdated(err error) bool {
 	var pqErr *pq.Error
-	if !errors.As(err, &pqErr) {
-		return false
-	}
-	switch pqErr.Code {
-	case "0A000", // cached plan must not change result type
-		"42804", // type of parameter does not match that when preparing the plan
-		"26000": // prepared statement does not exist
-		return true
-	}
-	return false
+	return errors.As(err, &pqErr) && (pqErr.Code == "0A000" || pqErr.Code == "26000")
 }
