@@ -11,51 +11,6 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// Receive puts authentic deliveries into the inbox, all or none; once it returns
-// without an error they are not lost. fresh is false for those that were there
-// already.
-func (s *Store) Receive(ctx context.Context, deliveries ...customer.Delivery) (fresh []bool, err error) {
-	fresh = make([]bool, len(deliveries))
-	if len(deliveries) == 1 { // no transaction: most come alone, and it would be three round trips more
-		err = s.read(ctx, "receive delivery", func(ctx context.Context) (err error) {
-			fresh[0], err = receive(ctx, s.db, deliveries[0])
-			return err
-		})
-		return fresh, err
-	}
-	err = s.inTx(ctx, "receive deliveries", func(tx *sqlx.Tx) (err error) {
-		for i, d := range deliveries {
-			if fresh[i], err = receive(ctx, tx, d); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return fresh, err
-}
-
-// receive writes one delivery, in a transaction or by itself.
-func receive(ctx context.Context, db sqlx.QueryerContext, d customer.Delivery) (fresh bool, err error) {
-	state, body := "new", []byte(nil)
-	if !d.Understood {
-		state, body = "quarantined", d.Body
-	}
-	var notified int
-	err = db.QueryRowxContext(ctx, `
-			with taken as (
-			  insert into inbox (source, event_id, kind, state, hint_auth_user_id, hint_email, hint_email_key,
-			    hint_customer_id, hint_identities, deleted, actionable, body, partial)
-			  values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-			  on conflict on constraint inbox_once do nothing
-			  returning state)
-			select count(*) > 0, count(pg_notify('`+channel+`', '')::text) filter (where state = 'new')
-			from taken`,
-		d.Source, d.EventID, d.Kind, state, null(d.Hint.AuthUserID), null(d.Hint.Email), null(string(d.Hint.Key)),
-		null(string(d.Hint.CustomerID)), pq.Array(d.Hint.Identities), d.Hint.Deleted, d.Hint.Actionable(), body,
-		d.Hint.Partial).Scan(&fresh, &notified)
-	return fresh, err
-}
-
 // inboxRow is an understood delivery.
 type inboxRow struct {
 	ID         int64          `db:"id"`

@@ -16,15 +16,12 @@ import (
 // if the lease was taken over.
 func (s *Store) Follow(ctx context.Context, fence int64, lane string, deliveries []customer.Delivery, cursor string) (fresh []bool, err error) {
 	err = s.inTx(ctx, "follow "+lane, func(tx *sqlx.Tx) error {
-		fresh = make([]bool, len(deliveries))
 		if err := checkFence(ctx, tx, fence); err != nil {
 			return err
 		}
-		for i, d := range deliveries {
-			var err error
-			if fresh[i], err = receive(ctx, tx, d); err != nil {
-				return err
-			}
+		var err error
+		if fresh, err = receive(ctx, tx, deliveries); err != nil {
+			return err
 		}
 		return moveCursor(ctx, tx, lane, cursor)
 	})

@@ -41,6 +41,7 @@ type Store struct {
 	patience time.Duration // with the server
 
 	byID, byEmail, byAuthUser *together[string, *customer.Customer]
+	receiving                 *together[[]customer.Delivery, []bool]
 
 	watchers watchers
 }
@@ -66,6 +67,7 @@ func Open(o Options) (*Store, error) {
 	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
 	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout}
 	s.byID, s.byEmail, s.byAuthUser = s.finder(findByID), s.finder(findByEmail), s.finder(findByAuthUser)
+	s.receiving = s.receiver()
 	if !o.PgBouncer {
 		s.listen = func(until context.Context) *pq.Listener {
 			return pq.NewDialListener(dialer{timeout: listenerRest, until: until}, dsn, time.Second, 30*time.Second, nil)
