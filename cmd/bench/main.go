@@ -93,6 +93,7 @@ func measures() []measure {
 		{"read", measureReads},
 		{"create", measureCreates},
 		{"patch", measurePatches},
+		{"list", measureLists},
 	}
 }
 
