@@ -30,6 +30,7 @@ type bench struct {
 	db       *sqlx.DB
 	sim      *program
 	simURL   string
+	tenant   bool // has users
 	appID    string
 	token    string // of a machine with all permissions
 	report   report
@@ -180,6 +181,7 @@ func (b *bench) get(ctx context.Context, url string) error {
 }
 
 // environment of customersync.
+// Of what is set twice the last counts.
 func (b *bench) environment(extra ...string) []string {
 	return append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + b.dir,
@@ -199,6 +201,26 @@ const (
 	apiURL      = "http://" + apiAddress
 	streamToken = "bench-bench-bench-bench-bench-bench"
 )
+
+// clone runs something on a copy of the full database.
+func (b *bench) clone(ctx context.Context, run func(dsn string) error) (err error) {
+	b.db.SetMaxIdleConns(0) // a database that is copied must be at rest
+	defer b.db.SetMaxIdleConns(2)
+	admin, err := sqlx.Open("postgres", b.postgres.Database("postgres")+"&sslmode=disable")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, admin.Close()) }()
+	for _, statement := range []string{
+		`drop database if exists copy with (force)`,
+		`create database copy template customersync strategy file_copy`,
+	} {
+		if _, err := admin.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return run(b.postgres.Database("copy"))
+}
 
 // verb runs a verb of customersync and returns what it printed.
 func (b *bench) verb(ctx context.Context, args ...string) (string, error) {

@@ -12,8 +12,8 @@ import (
 // onePending is how many customers come to one that waits.
 const onePending = 10
 
-// fill makes customers 1 to n with their history, customerN@example.com each; one
-// in ten waits and is not due. A table that has them already is left as it is.
+// fill makes n customers with their history, user0@example.com and so on, linked to
+// the users that the simulator's fill makes; one in ten waits and is not due. A table that has them already is left as it is.
 func fill(ctx context.Context, db *sqlx.DB, n int) error {
 	var have int
 	if err := db.GetContext(ctx, &have, `select count(*) from customers`); err != nil {
@@ -28,13 +28,13 @@ func fill(ctx context.Context, db *sqlx.DB, n int) error {
 		`insert into customers (id, created_at, updated_at, first_name, last_name, email_address, email_key, auth_user_id,
 		   lifecycle, version, created_by, reason, next_check_at)
 		 select id, at, at, 'First' || i, 'Last' || i, email, email,
-		   case when not waits then 'auth0|' || lpad(to_hex(i), 24, '0') end,
+		   case when not waits then 'auth0|' || lpad(i::text, 24, '0') end,
 		   case when waits then 'auth_pending' else 'active' end, 1, 'app:bench',
 		   case when waits then 'not_registered' end, case when waits then now() + interval '10 days' end
 		 from (
-		   select i, at, 'customer' || i || '@example.com' as email, i % $2 = 0 as waits,
+		   select i, at, 'user' || i || '@example.com' as email, i % $2 = 0 as waits,
 		     (lpad(to_hex((extract(epoch from at) * 1000)::bigint), 12, '0') || '7' || substr(md5(i::text), 1, 3) || '8' || substr(md5(i::text), 4, 15))::uuid as id
-		   from (select i, now() - ($1 - i) * interval '1 second' as at from generate_series(1, $1) i) t) c`,
+		   from (select i, now() - ($1 - i) * interval '1 second' as at from generate_series(0, $1 - 1) i) t) c`,
 		`insert into history (customer_id, version, at, cause_kind, actor, request_id, change, to_lifecycle, why)
 		 select id, 1, created_at, 'api', created_by, 'fill', 'created', lifecycle, 'made for measuring'
 		 from customers where $1 > 0 and $2 > 0`,

@@ -94,6 +94,7 @@ func measures() []measure {
 		{"create", measureCreates},
 		{"patch", measurePatches},
 		{"list", measureLists},
+		{"link", measureLinks},
 	}
 }
 

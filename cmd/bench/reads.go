@@ -9,9 +9,9 @@ import (
 const readConnections = 32
 
 const luaGet = `
-local path = "/customer/v1/customers?email_address=customer"
+local path = "/customer/v1/customers?email_address=user"
 function request()
-  return wrk.format("GET", path .. math.random(1, customers) .. "%40example.com", headers)
+  return wrk.format("GET", path .. math.random(0, customers - 1) .. "%40example.com", headers)
 end
 `
 
@@ -23,12 +23,12 @@ headers["If-None-Match"] = "*"
 
 // sqlGet is what a GET by e-mail asks of Postgres.
 const sqlGet = `
-\set n random(1, :customers)
+\set n random(0, :customers - 1)
 (select id, created_at, updated_at, first_name, last_name, auth_user_id, email_address, email_key, lifecycle, version, created_by
- from customers where email_key = 'customer' || :n::bigint || '@example.com' and lifecycle <> 'inactive')
+ from customers where email_key = 'user' || :n::bigint || '@example.com' and lifecycle <> 'inactive')
 union all
 (select id, created_at, updated_at, first_name, last_name, auth_user_id, email_address, email_key, lifecycle, version, created_by
- from customers where email_key = 'customer' || :n::bigint || '@example.com' and lifecycle = 'inactive'
+ from customers where email_key = 'user' || :n::bigint || '@example.com' and lifecycle = 'inactive'
  order by updated_at desc limit 1)
 limit 1;
 `

@@ -71,10 +71,10 @@ commit;
 `
 
 const luaPatch = `
-local path = "/customer/v1/customers?email_address=customer"
+local path = "/customer/v1/customers?email_address=user"
 function request()
   count = count + 1
-  return wrk.format("PATCH", path .. math.random(1, customers) .. "%40example.com", headers, '{"first_name":"' .. seed .. count .. '"}')
+  return wrk.format("PATCH", path .. math.random(0, customers - 1) .. "%40example.com", headers, '{"first_name":"' .. seed .. count .. '"}')
 end
 `
 
@@ -83,12 +83,12 @@ const someColumns = `id, created_at, updated_at, first_name, last_name, auth_use
 // sqlPatch is what a PATCH of a name comes to.
 const sqlPatch = `
 \set i :i + 1
-\set n random(1, :customers)
+\set n random(0, :customers - 1)
 (select ` + someColumns + `
- from customers where email_key = 'customer' || :n::bigint || '@example.com' and lifecycle <> 'inactive')
+ from customers where email_key = 'user' || :n::bigint || '@example.com' and lifecycle <> 'inactive')
 union all
 (select ` + someColumns + `
- from customers where email_key = 'customer' || :n::bigint || '@example.com' and lifecycle = 'inactive'
+ from customers where email_key = 'user' || :n::bigint || '@example.com' and lifecycle = 'inactive'
  order by updated_at desc limit 1)
 limit 1 \gset
 with before as (
