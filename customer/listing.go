@@ -7,6 +7,17 @@ type Sighting struct {
 	Key       EmailKey // "" if it has no valid address
 	Verified  bool
 	Blocked   bool
+
+	// Of a user that may belong to a customer that waits: all that was seen, as JSON,
+	// and the customer it names.
+	Observation []byte
+	CustomerID  ID
+}
+
+// Sought is a customer that is auth_pending, by the names that Auth0 may know it by.
+type Sought struct {
+	ID  ID
+	Key EmailKey
 }
 
 // Finding is a linked customer that a full listing does not agree with.

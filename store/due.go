@@ -61,7 +61,7 @@ const probe = `
 // delivery told of. They are auth_pending, or active
 // without an e-mail address or with a user that may be gone.
 func (s *Store) Due(ctx context.Context, before time.Time, after *customer.Due, hinted bool, limit int) ([]customer.Due, error) {
-	from, id := time.Time{}, "00000000-0000-0000-0000-000000000000"
+	from, id := time.Time{}, firstID
 	if after != nil {
 		from, id = after.At, string(after.ID)
 	}

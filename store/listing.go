@@ -12,6 +12,9 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
+// firstID is before all ids of customers.
+const firstID = "00000000-0000-0000-0000-000000000000"
+
 // ClearListing forgets the users of an earlier full listing.
 func (s *Store) ClearListing(ctx context.Context, fence int64) error {
 	return s.inTx(ctx, "clear listing", func(tx *sqlx.Tx) error {
@@ -36,13 +39,13 @@ func (s *Store) List(ctx context.Context, fence int64, users []customer.Sighting
 
 func copyUsers(ctx context.Context, tx *sqlx.Tx, users []customer.Sighting) (err error) {
 	rows, err := tx.PrepareContext(ctx, `
-		copy listed_users (user_id, carried_by, email_key, verified, blocked) from stdin`)
+		copy listed_users (user_id, carried_by, email_key, verified, blocked, customer_id, observation) from stdin`)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for _, u := range users {
-		if _, err := rows.ExecContext(ctx, u.UserID, u.CarriedBy, string(u.Key), u.Verified, u.Blocked); err != nil {
+		if _, err := rows.ExecContext(ctx, u.UserID, u.CarriedBy, string(u.Key), u.Verified, u.Blocked, null(string(u.CustomerID)), null(string(u.Observation))); err != nil {
 			return err
 		}
 	}
@@ -55,7 +58,7 @@ func copyUsers(ctx context.Context, tx *sqlx.Tx, users []customer.Sighting) (err
 // how many they were, and the last of them.
 func (s *Store) Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error) {
 	if after == "" {
-		after = "00000000-0000-0000-0000-000000000000"
+		after = firstID
 	}
 	var rows []struct {
 		ID      string         `db:"id"`
@@ -102,19 +105,45 @@ func (s *Store) Compare(ctx context.Context, after customer.ID, limit int) (foun
 	return found, len(rows), last, err
 }
 
-// PendingCustomers returns up to limit auth_pending customers, due or not, by
-// reason and id and behind after (nil: from the start).
-func (s *Store) PendingCustomers(ctx context.Context, after *customer.Due, limit int) ([]customer.Due, error) {
-	reason, id := "", "00000000-0000-0000-0000-000000000000"
-	if after != nil {
-		reason, id = string(after.Reason), string(after.ID)
+// SoughtCustomers returns up to limit auth_pending customers, due or not, by id
+// and behind after ("": from the start).
+func (s *Store) SoughtCustomers(ctx context.Context, after customer.ID, limit int) ([]customer.Sought, error) {
+	if after == "" {
+		after = firstID
 	}
-	return s.due(ctx, `
-		select `+dueColumns+`
-		from customers
-		where reason is not null and (reason, id) > ($1, $2)
-		order by reason, id
-		limit $3`, reason, id, limit)
+	var rows []struct {
+		ID  string         `db:"id"`
+		Key sql.NullString `db:"email_key"`
+	}
+	err := s.read(ctx, "read who waits", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &rows, `
+			select id, email_key
+			from customers
+			where reason is not null and id > $1
+			order by id
+			limit $2`, string(after), limit)
+	})
+	waiting := make([]customer.Sought, len(rows))
+	for i, r := range rows {
+		waiting[i] = customer.Sought{ID: customer.ID(r.ID), Key: customer.EmailKey(r.Key.String)}
+	}
+	return waiting, err
+}
+
+// Met returns what the full listing keeps of the users that have one of these
+// e-mail keys or name one of these customers.
+func (s *Store) Met(ctx context.Context, keys []customer.EmailKey, ids []customer.ID) (observations [][]byte, err error) {
+	err = s.read(ctx, "read who was met", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &observations, `
+			select observation
+			from listed_users
+			where observation is not null and email_key = any($1::text[])
+			union all
+			select observation
+			from listed_users
+			where customer_id = any($2::uuid[]) and not email_key = any($1::text[])`, pq.Array(keys), pq.Array(ids))
+	})
+	return observations, err
 }
 
 // DueByID returns the live ones of these customers, due or not.

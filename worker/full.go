@@ -2,8 +2,10 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"time"
@@ -51,8 +53,8 @@ func (p *pass) full(ctx context.Context) error {
 	if err := p.list(ctx, waiting); err != nil {
 		return err
 	}
-	for looks := range slices.Chunk(waiting.looks, pageSize) {
-		if err := p.settle(ctx, looks); err != nil {
+	for ids := range slices.Chunk(waiting.ids, pageSize) {
+		if err := p.settleListed(ctx, ids); err != nil {
 			return err
 		}
 	}
@@ -69,52 +71,93 @@ func (p *pass) full(ctx context.Context) error {
 	return nil
 }
 
-// waitingList is every customer that is auth_pending, to be found by what an
-// Auth0 user may say of it. It is all that a full reconcile keeps in memory.
+// waitingList is every customer that is auth_pending when a full reconcile begins.
+// It is all that one keeps in memory: a hash for each name that an Auth0 user may
+// say of a customer. A hash that happens to be another's keeps one user too many.
 type waitingList struct {
-	looks []look
-	byKey map[customer.EmailKey]int
-	byID  map[customer.ID]int
+	ids   []customer.ID
+	names map[uint64]struct{}
+	seed  maphash.Seed
 }
 
+// waitingAtOnce is how many customers that wait are read together.
+const waitingAtOnce = 5000
+
 func (p *pass) waiting(ctx context.Context) (*waitingList, error) {
-	w := &waitingList{byKey: map[customer.EmailKey]int{}, byID: map[customer.ID]int{}}
-	var last *customer.Due
-	for {
-		page, err := p.store.PendingCustomers(ctx, last, pageSize)
+	w := &waitingList{names: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	for after := customer.ID(""); ; {
+		page, err := p.store.SoughtCustomers(ctx, after, waitingAtOnce)
 		if err != nil {
 			return nil, fmt.Errorf("read who waits: %w", err)
 		}
 		if len(page) == 0 {
 			return w, nil
 		}
-		for _, due := range page {
-			w.add(due)
+		for _, c := range page {
+			w.ids = append(w.ids, c.ID)
+			w.names[maphash.String(w.seed, string(c.ID))] = struct{}{}
+			if c.Key.Matchable() {
+				w.names[maphash.String(w.seed, string(c.Key))] = struct{}{}
+			}
 		}
-		last = &page[len(page)-1]
+		after = page[len(page)-1].ID
 	}
 }
 
-func (w *waitingList) add(due customer.Due) {
-	if _, twice := w.byID[due.ID]; twice {
-		return // its reason changed while we read
+// meet has a user kept whole in the listing that may belong to a customer that waits.
+func (w *waitingList) meet(u auth0sync.User, s *customer.Sighting) error {
+	_, byKey := w.names[maphash.String(w.seed, string(s.Key))]
+	_, byID := w.names[maphash.String(w.seed, string(u.CustomerID))]
+	if !byKey && !byID {
+		return nil
 	}
-	w.byID[due.ID] = len(w.looks)
-	if due.Email.Key.Matchable() {
-		w.byKey[due.Email.Key] = len(w.looks)
-	}
-	w.looks = append(w.looks, look{due: due, asked: true, searched: true, listed: true})
+	var err error
+	s.Observation, err = json.Marshal(u)
+	s.CustomerID = u.CustomerID
+	return err
 }
 
-// meet notes a user with the customers that it may belong to.
-func (w *waitingList) meet(u auth0sync.User, key customer.EmailKey) {
-	byKey, hasKey := w.byKey[key]
-	if hasKey {
-		w.looks[byKey].found = append(w.looks[byKey].found, u)
+// settleListed decides about customers by what the listing has of them. Those that
+// wait no longer are left alone.
+func (p *pass) settleListed(ctx context.Context, ids []customer.ID) error {
+	page, err := p.store.DueByID(ctx, ids)
+	if err != nil {
+		return fmt.Errorf("read who waits: %w", err)
 	}
-	if byID, named := w.byID[u.CustomerID]; named && !(hasKey && byID == byKey) {
-		w.looks[byID].found = append(w.looks[byID].found, u)
+	byKey, byID := map[customer.EmailKey]*look{}, map[customer.ID]*look{}
+	looks := make([]look, 0, len(page))
+	var keys []customer.EmailKey
+	for _, due := range page {
+		if due.Lifecycle != customer.AuthPending {
+			continue
+		}
+		looks = append(looks, look{due: due, asked: true, searched: true, listed: true})
+		l := &looks[len(looks)-1]
+		byID[due.ID] = l
+		if due.Email.Key.Matchable() {
+			byKey[due.Email.Key] = l
+			keys = append(keys, due.Email.Key)
+		}
 	}
+	observations, err := p.store.Met(ctx, keys, ids)
+	if err != nil {
+		return fmt.Errorf("read who was met: %w", err)
+	}
+	for _, o := range observations {
+		var u auth0sync.User
+		if err := json.Unmarshal(o, &u); err != nil {
+			return fmt.Errorf("read who was met: %w", err)
+		}
+		key := u.Sightings()[0].Key
+		keyed, named := byKey[key], byID[u.CustomerID]
+		if keyed != nil {
+			keyed.found = append(keyed.found, u)
+		}
+		if named != nil && named != keyed {
+			named.found = append(named.found, u)
+		}
+	}
+	return p.settle(ctx, looks)
 }
 
 // list reads all users of the tenant, by an export where that is allowed, else by
@@ -135,7 +178,6 @@ func (p *pass) list(ctx context.Context, w *waitingList) error {
 	if errors.Is(err, auth0sync.ErrNoExport) {
 		p.log.Warn("no export to be had; listing users by search instead", zap.Error(err))
 		p.tally.Lane, p.asOf = laneWindows, p.now
-		w.forget()
 		n, err = p.read(ctx, w, p.directory.Windows(ctx), before)
 	}
 	if err != nil {
@@ -180,14 +222,8 @@ func (p *pass) unfinished(ctx context.Context) (string, error) {
 	return job, nil
 }
 
-func (w *waitingList) forget() {
-	for i := range w.looks {
-		w.looks[i].found = nil
-	}
-}
-
-// read takes in a listing: each user is met with those who wait and written down
-// for the comparison with those who are linked.
+// read takes in a listing: each user is written down, to be compared with those who
+// are linked, and whole if somebody who waits may be meant.
 func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sync.User, error], total int) (n int, err error) {
 	if err := p.store.ClearListing(ctx, p.fence); err != nil {
 		return 0, fmt.Errorf("clear the listing: %w", err)
@@ -205,7 +241,9 @@ func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sy
 			return n, err
 		}
 		sightings := u.Sightings()
-		w.meet(u, sightings[0].Key)
+		if err := w.meet(u, &sightings[0]); err != nil {
+			return n, fmt.Errorf("keep who was met: %w", err)
+		}
 		if batch = append(batch, sightings...); len(batch) >= listAtOnce {
 			if err := write(); err != nil {
 				return n, err

@@ -44,8 +44,8 @@ func (s *lanesOnly) StartRun(context.Context, string, int64) (int64, error) {
 }
 func (*lanesOnly) FinishRun(context.Context, int64, customer.Run) error { return nil }
 
-// PendingCustomers lets a full reconcile fail before it asks Auth0 anything.
-func (*lanesOnly) PendingCustomers(context.Context, *customer.Due, int) ([]customer.Due, error) {
+// SoughtCustomers lets a full reconcile fail before it asks Auth0 anything.
+func (*lanesOnly) SoughtCustomers(context.Context, customer.ID, int) ([]customer.Sought, error) {
 	return nil, customer.ErrUnavailable
 }
 

@@ -47,7 +47,8 @@ type records interface {
 
 type listing interface {
 	CountDue(ctx context.Context, madeBefore time.Time, limit int) (int, error)
-	PendingCustomers(ctx context.Context, after *customer.Due, limit int) ([]customer.Due, error)
+	SoughtCustomers(ctx context.Context, after customer.ID, limit int) ([]customer.Sought, error)
+	Met(ctx context.Context, keys []customer.EmailKey, ids []customer.ID) (observations [][]byte, err error)
 	ClearListing(ctx context.Context, fence int64) error
 	List(ctx context.Context, fence int64, users []customer.Sighting) error
 	Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error)
