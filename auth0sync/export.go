@@ -3,9 +3,7 @@ package auth0sync
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -147,17 +147,18 @@ func (d *Directory) download(ctx context.Context, j exportJobJSON, given int, yi
 	if err != nil {
 		return given, false, fmt.Errorf("%w: a job without its time", ErrUnavailable)
 	}
-	lines := bufio.NewScanner(body)
-	lines.Buffer(make([]byte, 0, 64<<10), longestLine)
+	file := bufio.NewScanner(body)
+	file.Buffer(make([]byte, 0, 64<<10), longestLine)
+	read := lines{seen: seen.UTC()}
 	line := 0
-	for lines.Scan() {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+	for file.Scan() {
+		if len(bytes.TrimSpace(file.Bytes())) == 0 {
 			continue
 		}
 		if line++; line <= given {
 			continue
 		}
-		u, err := exportedUser(lines.Bytes(), seen.UTC())
+		u, err := read.user(file.Bytes())
 		if err != nil {
 			return line - 1, false, fmt.Errorf("line %d: %w", line, err)
 		}
@@ -165,23 +166,10 @@ func (d *Directory) download(ctx context.Context, j exportJobJSON, given int, yi
 			return line, true, nil
 		}
 	}
-	if err := lines.Err(); err != nil {
+	if err := file.Err(); err != nil {
 		return max(line, given), false, fmt.Errorf("%w: after line %d: %w", ErrUnavailable, line, err)
 	}
 	return line, false, nil
-}
-
-// exportedUser reads a line. What a back end named is a member of its own there.
-func exportedUser(line []byte, seen time.Time) (User, error) {
-	var j userJSON
-	if err := json.Unmarshal(line, &j); err != nil {
-		return User{}, fmt.Errorf("%w: %s", ErrUnavailable, shape(err))
-	}
-	u := j.user(seen, LaneExport)
-	if id := customerIDIn(line); id != "" {
-		u.CustomerID = id
-	}
-	return u, nil
 }
 
 // open starts a download. The link is its own permission: our token is not sent

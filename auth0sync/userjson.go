@@ -120,6 +120,10 @@ func timeIn(raw json.RawMessage) time.Time {
 	if json.Unmarshal(raw, &text) != nil {
 		return time.Time{}
 	}
+	return timeOf(text)
+}
+
+func timeOf(text string) time.Time {
 	at, err := time.Parse(time.RFC3339, text)
 	if err != nil {
 		return time.Time{}

@@ -109,13 +109,11 @@ func asciiDomain(domain string) (string, error) {
 	if strings.HasSuffix(domain, ".") || strings.ContainsFunc(domain, notHostText) {
 		return "", errors.New("not a host name")
 	}
-	profile := idna.New(idna.ValidateForRegistration(), idna.VerifyDNSLength(true))
-	ascii, err := profile.ToASCII(domain)
-	if err != nil {
-		return "", err
-	}
-	return ascii, nil
+	return registration.ToASCII(domain)
 }
+
+// registration is how a domain must be written to be registered; it has no state.
+var registration = idna.New(idna.ValidateForRegistration(), idna.VerifyDNSLength(true))
 
 func notHostText(r rune) bool {
 	return r <= unicode.MaxASCII && !('a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '.')

@@ -139,7 +139,7 @@ func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (d
 }
 
 // World tells who holds what among live customers, of the users, customers and
-// keys given.
+// keys given. Lateral, so that no plan can be anything but a probe for each.
 func (s *Store) World(ctx context.Context, userIDs []string, named []customer.ID, keys []customer.EmailKey) (customer.World, error) {
 	w := customer.World{
 		UserHolder:  map[string]customer.ID{},
@@ -158,22 +158,38 @@ func (s *Store) World(ctx context.Context, userIDs []string, named []customer.ID
 		Seen    sql.NullTime `db:"seen_at"`
 	}
 	err := s.read(ctx, "read who holds what", func(ctx context.Context) error {
-		return s.db.SelectContext(ctx, &rows, `
-			select 'user' as kind, auth_user_id as name, id::text as id, null::timestamptz as updated_at, null::timestamptz as seen_at
-			from customers
-			where auth_user_id = any($1::text[]) and lifecycle <> 'inactive'
+		return s.db.SelectContext(ctx, &rows, prepared+`
+			select 'user' as kind, k.name, c.id::text as id, null::timestamptz as updated_at, null::timestamptz as seen_at
+			from unnest($1::text[]) k(name)
+			cross join lateral (
+			  select id
+			  from customers
+			  where auth_user_id = k.name and lifecycle <> 'inactive'
+			  limit 1) c
 			union all
-			select 'email', email_key, id::text, null, null
-			from customers
-			where email_key = any($2::text[]) and lifecycle <> 'inactive'
+			select 'email', k.name, c.id::text, null, null
+			from unnest($2::text[]) k(name)
+			cross join lateral (
+			  select id
+			  from customers
+			  where email_key = k.name and lifecycle <> 'inactive'
+			  limit 1) c
 			union all
-			select 'live', '', id::text, null, null
-			from customers
-			where id = any($3::uuid[]) and lifecycle <> 'inactive'
+			select 'live', '', c.id::text, null, null
+			from unnest($3::uuid[]) k(id)
+			cross join lateral (
+			  select id
+			  from customers
+			  where id = k.id and lifecycle <> 'inactive'
+			  limit 1) c
 			union all
-			select 'seen', auth_user_id, '', updated_at, seen_at
-			from auth0_observations
-			where auth_user_id = any($1::text[])`,
+			select 'seen', k.name, '', o.updated_at, o.seen_at
+			from unnest($1::text[]) k(name)
+			cross join lateral (
+			  select updated_at, seen_at
+			  from auth0_observations
+			  where auth_user_id = k.name
+			  limit 1) o`,
 			pq.Array(userIDs), pq.Array(keys), pq.Array(named))
 	})
 	for _, r := range rows {

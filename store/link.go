@@ -83,7 +83,7 @@ func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause cu
 		}
 	}
 	var linked []customer.ID
-	err := tx.SelectContext(ctx, &linked, `
+	err := tx.SelectContext(ctx, &linked, prepared+`
 		with decided as (
 		  select d.id, d.key, d.auth_user_id, d.evidence,
 		    case when holder.id is null then nullif(d.fill_address, '') end as fill_address,
@@ -144,7 +144,7 @@ func observe(ctx context.Context, tx *sqlx.Tx, seen map[string]customer.Seen) er
 	for i, user := range users {
 		updated[i], at[i] = seen[user].UpdatedAt.Format(time.RFC3339Nano), seen[user].SeenAt.Format(time.RFC3339Nano)
 	}
-	_, err := tx.ExecContext(ctx, `
+	_, err := tx.ExecContext(ctx, prepared+`
 		insert into auth0_observations as o (auth_user_id, updated_at, seen_at)
 		select *
 		from unnest($1::text[], $2::timestamptz[], $3::timestamptz[])

@@ -131,24 +131,33 @@ func (s *Store) SoughtCustomers(ctx context.Context, after customer.ID, limit in
 }
 
 // Met returns what the full listing keeps of the users that have one of these
-// e-mail keys or name one of these customers.
+// e-mail keys or name one of these customers. The table was filled just now and
+// nobody knows yet what is in it: offset 0 keeps each probe one by the index.
 func (s *Store) Met(ctx context.Context, keys []customer.EmailKey, ids []customer.ID) (observations [][]byte, err error) {
 	err = s.read(ctx, "read who was met", func(ctx context.Context) error {
-		return s.db.SelectContext(ctx, &observations, `
-			select observation
-			from listed_users
-			where observation is not null and email_key = any($1::text[])
+		return s.db.SelectContext(ctx, &observations, prepared+`
+			select u.observation
+			from unnest($1::text[]) k(key)
+			cross join lateral (
+			  select observation
+			  from listed_users
+			  where observation is not null and email_key = k.key
+			  offset 0) u
 			union all
-			select observation
-			from listed_users
-			where customer_id = any($2::uuid[]) and not email_key = any($1::text[])`, pq.Array(keys), pq.Array(ids))
+			select u.observation
+			from unnest($2::uuid[]) k(id)
+			cross join lateral (
+			  select observation
+			  from listed_users
+			  where customer_id = k.id and not email_key = any($1::text[])
+			  offset 0) u`, pq.Array(keys), pq.Array(ids))
 	})
 	return observations, err
 }
 
 // DueByID returns the live ones of these customers, due or not.
 func (s *Store) DueByID(ctx context.Context, ids []customer.ID) ([]customer.Due, error) {
-	return s.due(ctx, `
+	return s.due(ctx, prepared+`
 		select `+dueColumns+`
 		from customers
 		where id = any($1::uuid[]) and lifecycle <> 'inactive'

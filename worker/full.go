@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
@@ -228,14 +229,37 @@ func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sy
 	if err := p.store.ClearListing(ctx, p.fence); err != nil {
 		return 0, fmt.Errorf("clear the listing: %w", err)
 	}
-	batch := make([]customer.Sighting, 0, listAtOnce+1)
-	write := func() error {
-		if err := p.store.List(ctx, p.fence, batch); err != nil {
-			return fmt.Errorf("write the listing: %w", err)
+	// What was read is written while more is read.
+	batches := make(chan []customer.Sighting)
+	writing, ctx := errgroup.WithContext(ctx)
+	writing.Go(func() error {
+		for batch := range batches {
+			if err := p.store.List(ctx, p.fence, batch); err != nil {
+				return fmt.Errorf("write the listing: %w", err)
+			}
 		}
-		batch = batch[:0]
 		return nil
+	})
+	n, err = p.gather(ctx, w, users, total, batches)
+	close(batches)
+	if failed := writing.Wait(); failed != nil {
+		return n, failed // gather was stopped by it
 	}
+	p.tell(n, total)
+	return n, err
+}
+
+// gather makes batches of a listing, until its end or that of ctx.
+func (p *pass) gather(ctx context.Context, w *waitingList, users iter.Seq2[auth0sync.User, error], total int, to chan<- []customer.Sighting) (n int, err error) {
+	send := func(batch []customer.Sighting) error {
+		select {
+		case to <- batch:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	var batch []customer.Sighting
 	for u, err := range users {
 		if err != nil {
 			return n, err
@@ -245,16 +269,16 @@ func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sy
 			return n, fmt.Errorf("keep who was met: %w", err)
 		}
 		if batch = append(batch, sightings...); len(batch) >= listAtOnce {
-			if err := write(); err != nil {
+			if err := send(batch); err != nil {
 				return n, err
 			}
+			batch = make([]customer.Sighting, 0, listAtOnce+1)
 		}
 		if n++; n%tellEvery == 0 {
 			p.tell(n, total)
 		}
 	}
-	p.tell(n, total)
-	return n, write()
+	return n, send(batch)
 }
 
 func (p *pass) tell(users, total int) {

@@ -219,6 +219,9 @@ func premises(looks []look) (users []string, named []customer.ID, keys []custome
 			if u.CustomerID != "" {
 				named = append(named, u.CustomerID)
 			}
+			if l.due.Email.Key != "" {
+				continue // no address is filled in
+			}
 			if email, err := customer.ParseEmail(u.Email); err == nil {
 				keys = append(keys, email.Key)
 			}
