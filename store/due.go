@@ -46,12 +46,13 @@ func (r dueRow) due() customer.Due {
 // volatile function cannot bound an index scan.
 func (s *Store) Idle(ctx context.Context) (idle bool, err error) {
 	err = s.read(ctx, "probe for work", func(ctx context.Context) error {
-		return s.db.GetContext(ctx, &idle, probe)
+		return s.db.GetContext(ctx, &idle, Probe)
 	})
 	return idle, err
 }
 
-const probe = `
+// Probe is the statement of Idle.
+const Probe = `
 	select not exists (select from customers where next_check_at <= now())
 	  and not exists (select from inbox where state = 'new')
 	  and not exists (select from inbox where state = 'ask')`

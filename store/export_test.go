@@ -18,9 +18,6 @@ func IdleInTransaction(ctx context.Context, s *Store) (limit string, err error) 
 // PingEvery makes Listen try its connection as often.
 func PingEvery(s *Store, every time.Duration) { s.ping = every }
 
-// Probe is the statement of Idle.
-const Probe = probe
-
 // Watching is how many customers are watched.
 func Watching(s *Store) int {
 	s.watchers.mu.Lock()

@@ -94,6 +94,11 @@ func measures() []measure {
 		{"create", measureCreates},
 		{"patch", measurePatches},
 		{"list", measureLists},
+		{"webhook", measureWebhooks},
+		{"tick", measureTick},
+		{"idle", measureIdle},
+		{"decode", measureDecode},
+		{"ingest", measureIngest},
 		{"link", measureLinks},
 	}
 }

@@ -60,6 +60,7 @@ func (p *program) cpu() (time.Duration, error) {
 const (
 	memoryNow  = "VmRSS"
 	memoryPeak = "VmHWM"
+	memoryOwn  = "RssAnon" // without the pages of the program's file, which cost nobody anything
 )
 
 // memory is in bytes.

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+)
+
+const webhookConnections = 32
+
+// luaWebhook delivers events about users that nobody knows: verified, written, kept.
+const luaWebhook = `
+headers = { ["Authorization"] = "Bearer ` + streamToken + `", ["Content-Type"] = "application/json" }
+function request()
+  count = count + 1
+  local id = seed .. "-" .. count
+  return wrk.format("POST", "/webhooks/auth0", headers, '{"specversion":"1.0","id":"evt_' .. id .. '","type":"user.created",' ..
+    '"source":"urn:auth0:bench.local","time":"2026-11-23T12:00:00.000Z","data":{"object":{"user_id":"auth0|' .. id .. '","email":"' .. id ..
+    '@example.com","email_verified":true,"created_at":"2026-11-23T12:00:00.000Z","updated_at":"2026-11-23T12:00:00.000Z",' ..
+    '"identities":[{"provider":"auth0","user_id":"' .. id .. '","connection":"Username-Password-Authentication","isSocial":false}]}}}')
+end
+`
+
+// sqlWebhook writes a delivery as a table of events is usually written.
+const sqlWebhook = `
+\set i :i + 1
+\set k :client_id * 100000000 + :i
+insert into inbox (source, event_id, kind, state, hint_auth_user_id, hint_email, hint_email_key, hint_identities, deleted, actionable)
+values ('bench', 'evt_{seed}' || :k::bigint, 'user.created', 'done', 'auth0|{seed}' || :k::bigint,
+  '{seed}' || :k::bigint || '@example.com', '{seed}' || :k::bigint || '@example.com', '{}', false, true)
+on conflict on constraint inbox_once do nothing;
+`
+
+func measureWebhooks(ctx context.Context, b *bench) (results []result, err error) {
+	daemon, err := b.daemon(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, daemon.stop()) }()
+	var rates []round
+	var ours []float64
+	for range b.rounds {
+		limit, err := b.pgbench(ctx, sqlWebhook, webhookConnections)
+		if err != nil {
+			return nil, err
+		}
+		f, cost, err := costing(daemon, func() (httpFigures, error) {
+			return b.wrk(ctx, httpLoad{url: apiURL, script: luaWebhook, connections: webhookConnections, each: b.each})
+		})
+		if err != nil {
+			return nil, err
+		}
+		rates = append(rates, round{f.rate(), limit, microseconds(cost)})
+		ours = append(ours, f.rate())
+	}
+	return []result{
+		compared("webhook deliveries, against pgbench", "1/s", goal{AtLeast: 0.6}, rates),
+		absolute("webhook deliveries", "1/s", goal{AtLeast: 2500}, ours...),
+	}, nil
+}
+
+// ingested is how many customers the measure below makes active.
+const ingested = 10_000
+
+// measureIngest delivers events about users that customers wait for, and counts
+// until all of those are active: taken in, looked up at the simulator, linked.
+func measureIngest(ctx context.Context, b *bench) ([]result, error) {
+	if err := b.fillTenant(ctx); err != nil {
+		return nil, err
+	}
+	var rate float64
+	err := b.clone(ctx, func(dsn string) (err error) {
+		daemon, err := b.daemon(ctx, "DATABASE_URL="+dsn)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, daemon.stop()) }()
+		return b.at(dsn, func(db *sqlx.DB) error {
+			started := time.Now()
+			if err := deliverAll(ctx, min(ingested, b.customers/onePending)); err != nil {
+				return err
+			}
+			rate, err = b.untilActive(ctx, db, started)
+			return err
+		})
+	})
+	return []result{absolute("events to active customers", "1/s", goal{AtLeast: 1000}, rate)}, err
+}
+
+// deliverAll posts an event for each of so many customers that wait.
+func deliverAll(ctx context.Context, n int) error {
+	var all sync.WaitGroup
+	failed := make(chan error, webhookConnections)
+	for sender := range webhookConnections {
+		all.Go(func() {
+			for i := sender; i < n; i += webhookConnections {
+				if err := deliver(ctx, i*onePending); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	close(failed)
+	return <-failed
+}
+
+func deliver(ctx context.Context, user int) error {
+	body := fmt.Sprintf(`{"specversion":"1.0","id":"evt_%[1]d","type":"user.created","data":{"object":{"user_id":"auth0|%024[1]d","email":"user%[1]d@example.com","email_verified":true}}}`, user)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, apiURL+"/webhooks/auth0", bytes.NewReader([]byte(body)))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+streamToken)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		err = fmt.Errorf("a delivery got status %d", res.StatusCode)
+	}
+	return errors.Join(err, res.Body.Close())
+}
+
+// untilActive is how many customers a second became active since then.
+func (b *bench) untilActive(ctx context.Context, db *sqlx.DB, started time.Time) (float64, error) {
+	want := min(ingested, b.customers/onePending)
+	linked := 0
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	for linked < want {
+		if err := db.GetContext(ctx, &linked, `select count(*) from history where change = 'linked' and at > $1`, started); err != nil {
+			return 0, fmt.Errorf("%d of %d customers active: %w", linked, want, err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return float64(want) / time.Since(started).Seconds(), nil
+}
