@@ -115,7 +115,7 @@ func act(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, due bool, 
 // keepOnce keeps a delivery for a customer to come, unless one that says the same
 // is kept: each login of a stranger sends one.
 func keepOnce(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, err error) {
-	err = tx.GetContext(ctx, &state, `
+	err = tx.GetContext(ctx, &state, prepared+`
 		select case when exists (
 		  select from inbox
 		  where state = 'kept' and hint_auth_user_id = $1 and hint_email is not distinct from $2
@@ -126,7 +126,7 @@ func keepOnce(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, err e
 // askOrDone settles a delivery that names a user alone: of one who is on a
 // customer only an account linking is news.
 func askOrDone(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, err error) {
-	err = tx.GetContext(ctx, &state, `
+	err = tx.GetContext(ctx, &state, prepared+`
 		select case
 		  when $2 <> 'sapi/identities' and exists (
 		    select from customers where auth_user_id = $1 and lifecycle <> 'inactive') then 'done'
@@ -181,7 +181,7 @@ func (s *Store) Complete(ctx context.Context, fence int64, p customer.Partial, h
 // a live one and whether it waits. A customer that is linked needs no hint.
 func point(ctx context.Context, tx *sqlx.Tx, r inboxRow) (found, due bool, err error) {
 	var lifecycles []string
-	err = tx.SelectContext(ctx, &lifecycles, `
+	err = tx.SelectContext(ctx, &lifecycles, prepared+`
 		with named as (
 		  select id, lifecycle
 		  from customers

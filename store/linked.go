@@ -173,7 +173,7 @@ func (s *Store) Gone(ctx context.Context, since time.Time) (gone, linked int, er
 // or as an identity of another user. It returns how many.
 func doubt(ctx context.Context, tx *sqlx.Tx, r inboxRow) (int64, error) {
 	if r.Deleted {
-		return updated(tx.ExecContext(ctx, `
+		return updated(tx.ExecContext(ctx, prepared+`
 			update customers
 			set next_check_at = clock_timestamp()
 			where auth_user_id = $1 and lifecycle = 'active'`, r.User))

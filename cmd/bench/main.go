@@ -90,13 +90,13 @@ type measure struct {
 
 func measures() []measure {
 	return []measure{
+		{"tick", measureTick},
+		{"idle", measureIdle},
 		{"read", measureReads},
 		{"create", measureCreates},
 		{"patch", measurePatches},
 		{"list", measureLists},
 		{"webhook", measureWebhooks},
-		{"tick", measureTick},
-		{"idle", measureIdle},
 		{"decode", measureDecode},
 		{"ingest", measureIngest},
 		{"link", measureLinks},
