@@ -1,6 +1,8 @@
 # customersync. "make help" lists what there is.
 GO ?= go
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+BENCHSTAT := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20250214215153-c95ad7d5b636
+COUNT ?= 6
 FUZZTIME ?= 20s
 SEEDS ?= 1000
 
@@ -37,6 +39,22 @@ fuzz: ## run every fuzz target for FUZZTIME
 convergence: postgres cc ## drive SEEDS worlds through every lane and hold the rows against the rule
 	$(GO) test -count=1 -timeout 60m -run TestEveryLaneConverges ./worker -converge.seeds=$(SEEDS)
 
+.PHONY: bench
+bench: postgres wrk curl build ## compare with the bare limit: pgbench, COPY, net/http; ten minutes, figures in bin/bench.json
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	bin/bench -json bin/bench.json
+
+.PHONY: bench-growth
+bench-growth: postgres wrk curl build ## the same at ten million customers, fewer rounds, without linking; half an hour, 12 GB of disk
+	$(GO) build -trimpath -o bin/bench ./cmd/bench
+	bin/bench -customers 10000000 -rounds 2 -only tick,read,list,patch,create,webhook -json bin/bench-growth.json
+
+.PHONY: microbench
+microbench: ## Go benchmarks; compared with bin/microbench.old if there is one
+	@mkdir -p bin
+	$(GO) test -run '^$$' -bench . -count $(COUNT) ./api ./customer ./auth0sync | tee bin/microbench.new
+	@[ ! -e bin/microbench.old ] || $(BENCHSTAT) bin/microbench.old bin/microbench.new
+
 .PHONY: docs
 docs: build ## write the generated parts of the README
 	.ci/docs
@@ -44,6 +62,14 @@ docs: build ## write the generated parts of the README
 .PHONY: postgres
 postgres: ## see that a Postgres server is installed
 	@.ci/install initdb postgresql postgresql@17
+
+.PHONY: wrk
+wrk: ## see that wrk is installed: it loads the API in benchmarks
+	@.ci/install wrk wrk wrk
+
+.PHONY: curl
+curl: ## see that curl is installed
+	@.ci/install curl curl curl
 
 .PHONY: cc
 cc: ## see that a C compiler is installed: the race detector needs one

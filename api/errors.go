@@ -189,11 +189,14 @@ var challenges = map[string]string{ //nolint:gosec // no credentials, their abse
 	codeForbidden:      `Bearer error="insufficient_scope"`,
 }
 
-func writeJSON(w http.ResponseWriter, status int, body any) {
-	h := w.Header()
+func jsonHeader(h http.Header) {
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "private, no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	jsonHeader(w.Header())
 	w.WriteHeader(status)
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

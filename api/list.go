@@ -153,9 +153,7 @@ func (l *listing) flush() error {
 	if !l.started {
 		l.started = true
 		h := l.w.Header()
-		h.Set("Content-Type", "application/json")
-		h.Set("Cache-Control", "private, no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
+		jsonHeader(h)
 		if l.more {
 			h.Set("Link", "<"+l.next()+`>; rel="next"`)
 		}

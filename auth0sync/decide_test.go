@@ -248,3 +248,15 @@ func TestAUserWithoutATimeIsFresh(t *testing.T) {
 		t.Errorf("fresh %t, settled at %s, seen at %s", u.Fresh(), u.SettledAt(), u.SeenAt)
 	}
 }
+
+func BenchmarkDecide(b *testing.B) {
+	c := pending(b, "ada@example.com")
+	found := []auth0sync.User{user("auth0|1"), user("auth0|2", unverified), user("google-oauth2|3", otherEmail)}
+	world := customer.World{}
+	b.ReportAllocs()
+	for b.Loop() {
+		if verdict := (auth0sync.Policy{}).Decide(c, found, world); verdict.Link == nil {
+			b.Fatal(verdict)
+		}
+	}
+}
