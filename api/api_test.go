@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -33,7 +34,9 @@ type service struct {
 	dsn    string
 	tenant *auth0sim.Tenant
 	issuer *httptest.Server
+	trusts string // another issuer than the tenant; "": the tenant
 	appKey string
+	now    func() time.Time // nil: time.Now
 
 	worker  *worker.Worker
 	handler http.Handler
@@ -60,6 +63,7 @@ func (w watching) Watch(id customer.ID) (<-chan struct{}, func()) {
 const (
 	actionSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 	streamToken  = "a-bearer-token-for-tests"
+	audience     = "https://api.customersync.test"
 )
 
 func newService(t *testing.T) *service {
@@ -99,7 +103,7 @@ func (s *service) serve() {
 	s.worker, s.stop = w, cancel
 	s.waits, s.left = make(chan struct{}, 1000), make(chan struct{}, 1000)
 	server, err := api.New(ctx, api.Config{
-		Issuer: s.issuer.URL + "/", Audience: "https://api.customersync.test", Logger: zap.NewNop(), Metrics: metrics,
+		Issuer: cmp.Or(s.trusts, s.issuer.URL) + "/", Audience: audience, Logger: zap.NewNop(), Metrics: metrics, Now: s.now,
 	}, watching{st, s}, w, w)
 	must(t, err)
 	s.handler = server

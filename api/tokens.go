@@ -47,7 +47,7 @@ func newTokens(ctx context.Context, c Config) (*tokens, error) {
 		return nil, errors.New("api: an audience, and an issuer that ends in /, are required")
 	}
 	return &tokens{
-		keys: newJWKS(ctx, c.Issuer+".well-known/jwks.json", c.HTTPClient, c.Logger),
+		keys: newJWKS(ctx, c.Issuer+".well-known/jwks.json", c.HTTPClient, c.Logger, c.Now),
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{"RS256"}), // Auth0's default, and the only one of an API's tokens here
 			jwt.WithIssuer(c.Issuer),
@@ -80,13 +80,16 @@ func (t *tokens) principal(ctx context.Context, text string) (principal, error) 
 	if p, ok := t.remembered(hash); ok {
 		return p, nil
 	}
+	if err := checkTokenText(text); err != nil {
+		return principal{}, fail("token_invalid").because(err)
+	}
 	claims := jwt.MapClaims{}
 	token, err := t.parser.ParseWithClaims(text, claims, t.keys.key(ctx))
 	if err != nil {
 		return principal{}, tokenFailure(err)
 	}
-	if _, ok := token.Header["crit"]; ok { // RFC 7515 section 4.1.11: what is not understood must be refused
-		return principal{}, fail("token_invalid").because(errors.New("has a crit header"))
+	if err := checkHeader(token.Header); err != nil {
+		return principal{}, fail("token_invalid").because(err)
 	}
 	p, err := t.read(claims)
 	if err != nil {
