@@ -158,12 +158,21 @@ func (s *service) inProcess(method, path, body string, header http.Header) answe
 	r := httptest.NewRequest(method, "/", strings.NewReader(body))
 	r.URL.Path, r.RequestURI = path, path
 	r.Header = header
-	w := httptest.NewRecorder()
+	w := recorder{httptest.NewRecorder()}
 	s.handler.ServeHTTP(w, r)
 	return answer{w.Code, w.Header(), w.Body.String()}
 }
 
-// bearing makes the request for the conflicts with a token.
+// recorder takes deadlines, which listings set, as connections do.
+type recorder struct{ *httptest.ResponseRecorder }
+
+// SetWriteDeadline does nothing.
+func (recorder) SetWriteDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing.
+func (recorder) SetReadDeadline(time.Time) error { return nil }
+
+// bearing makes a request with Authorization headers.
 func (s *service) bearing(authorization ...string) answer {
 	return s.inProcess("GET", "/customer/v1/conflicts", "", http.Header{"Ahiko-App-Id": {s.appKey}, "Authorization": authorization})
 }
