@@ -124,8 +124,8 @@ func (s *service) serve() {
 		Issuer: cmp.Or(s.trusts, s.issuer.URL) + "/", Audience: audience, Logger: zap.NewNop(), Metrics: metrics, Now: s.now,
 	}, watching{st, s}, w, w)
 	must(t, err)
-	s.handler = server
-	h := httptest.NewServer(server)
+	s.handler = newContract(t).checked(t, server)
+	h := httptest.NewServer(s.handler)
 	t.Cleanup(h.Close)
 	s.url = h.URL
 	if _, s.appKey, err = st.CreateAppKey(ctx, "test"); err != nil {
