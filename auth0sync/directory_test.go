@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,6 +156,30 @@ func TestRubbishIsNeverNobody(t *testing.T) {
 				t.Errorf("by id: %+v, %v", found, err)
 			}
 		})
+	}
+}
+
+// The token of the Management API opens every user: it must not follow a redirect.
+func TestAttackARedirectTakesTheTokenNowhere(t *testing.T) {
+	t.Parallel()
+	var followed atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	t.Cleanup(elsewhere.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		sim := tenant(t, auth0sim.Options{})
+		d := directory(t, sim)
+		for _, endpoint := range []string{"POST /oauth/token", ""} {
+			sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: endpoint, Status: status, Location: elsewhere.URL + "/api/v2/users-by-email"}}})
+			if _, err := d.ByEmail(t.Context(), "ada@example.com"); err == nil {
+				t.Errorf("%d by e-mail: no error", status)
+			}
+			if _, err := d.Logs(t.Context(), "1"); err == nil {
+				t.Errorf("%d of the logs: no error", status)
+			}
+		}
+	}
+	if n := followed.Load(); n != 0 {
+		t.Errorf("%d requests went elsewhere", n)
 	}
 }
 
