@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 )
 
 // refused checks that an answer is one of R3: 403, a challenge, the code.
@@ -198,5 +200,24 @@ func TestAttackKeysThatAreNotForSigningSignNothing(t *testing.T) {
 	}
 	for kid := range fine {
 		s.bearing(token(kid)).want(t, http.StatusOK, "")
+	}
+}
+
+func TestAttackARedirectTakesNoTokenElsewhere(t *testing.T) {
+	t.Parallel()
+	var followed atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	t.Cleanup(elsewhere.Close)
+	s := newService(t)
+	_, ada := s.person("ada@example.com", true)
+	s.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{
+		{Endpoint: "GET /userinfo", Status: 307, Location: elsewhere.URL},
+		{Endpoint: "GET /.well-known/jwks.json", Status: 302, Location: elsewhere.URL},
+	}})
+	s.do("GET", customers+"/me", ada, "").want(t, http.StatusServiceUnavailable, "userinfo_unavailable")
+	s.tenant.RotateKeys()
+	s.do("GET", customers, s.machine(), "").refused(t, "a key that cannot be had", "token_invalid")
+	if n := followed.Load(); n != 0 {
+		t.Errorf("%d requests went elsewhere", n)
 	}
 }

@@ -93,7 +93,8 @@ func (j *jwks) key(ctx context.Context) jwt.Keyfunc {
 			return key, err
 		}
 		if err := j.refresh(ctx); err != nil {
-			return nil, fmt.Errorf("key is not known, and the set could not be fetched: %w", err)
+			j.log.Warn("signing keys not fetched for a token of an unknown key", zap.String("url", j.url), zap.Error(err))
+			return nil, err
 		}
 		return j.loaded().KeyfuncCtx(ctx)(token)
 	}

@@ -88,7 +88,11 @@ func New(ctx context.Context, c Config, customers Customers, enroller Enroller, 
 		c.Now = time.Now
 	}
 	if c.HTTPClient == nil {
-		c.HTTPClient = &http.Client{Timeout: 5 * time.Second}
+		c.HTTPClient = &http.Client{
+			Timeout: 5 * time.Second,
+			// Key sets and users come from the issuer alone, and tokens go there alone.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 	}
 	c.EmailClaim = cmp.Or(c.EmailClaim, "email")
 	tokens, err := newTokens(ctx, c)

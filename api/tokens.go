@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -124,13 +125,28 @@ func (t *tokens) remember(hash [sha256.Size]byte, p principal) {
 func tokenFailure(err error) error {
 	switch {
 	case errors.Is(err, errNoKeys):
-		return fail("auth_unavailable").because(err)
+		return fail("auth_unavailable").because(errNoKeys)
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return fail("token_expired").because(err)
+		return fail("token_expired").because(jwt.ErrTokenExpired)
 	case errors.Is(err, jwt.ErrTokenInvalidAudience):
-		return fail("token_audience").because(err)
+		return fail("token_audience").because(jwt.ErrTokenInvalidAudience)
 	}
-	return fail("token_invalid").because(err)
+	return fail("token_invalid").because(tokenFault(err))
+}
+
+// tokenFault is what is wrong with a token in the library's words for it alone:
+// its errors repeat the key id, the algorithm and more, which are a stranger's to
+// choose, and would stand in the log.
+func tokenFault(err error) error {
+	for _, fault := range []error{
+		jwkset.ErrKeyNotFound, jwt.ErrTokenUsedBeforeIssued, jwt.ErrTokenNotValidYet, jwt.ErrTokenInvalidIssuer, jwt.ErrTokenRequiredClaimMissing,
+		jwt.ErrTokenSignatureInvalid, jwt.ErrTokenMalformed, jwt.ErrTokenUnverifiable,
+	} {
+		if errors.Is(err, fault) {
+			return fault
+		}
+	}
+	return jwt.ErrTokenInvalidClaims
 }
 
 // principal is who makes a request.

@@ -208,7 +208,7 @@ func (s *scenario) badRequests(machine string) {
 	s.do("GET", theAPI+"?email_address="+address(1)+"&email_address="+address(2), machine, "")
 	s.do("GET", theAPI+"/"+plantedPerson+"@example.com", machine, "")
 	s.do("GET", "/"+address(1)+"/"+plantedStream, machine, "")
-	for _, o := range []auth0sim.TokenOptions{{Lifetime: -time.Hour}, {Audience: "https://other"}, {Forgery: auth0sim.StrangerKey}, {Forgery: auth0sim.AlgNone}, {Header: map[string]any{"kid": plantedPerson}}} {
+	for _, o := range []auth0sim.TokenOptions{{Lifetime: -time.Hour}, {Audience: "https://other"}, {Forgery: auth0sim.StrangerKey}, {Forgery: auth0sim.AlgNone}, {Header: map[string]any{"kid": plantedPerson}}, {Header: map[string]any{"alg": plantedPerson}}, {Header: map[string]any{"typ": plantedPerson, "crit": plantedPerson}}} {
 		o.Claims = map[string]any{"email": address(1), "custom": plantedFirst}
 		token := s.sim.MintUserToken("auth0|"+plantedPerson, o)
 		s.do("GET", theAPI+"/me", token, "")
