@@ -173,6 +173,12 @@ func (c *call) within(d time.Duration) (part *call, done context.CancelFunc) {
 // ServeHTTP implements http.Handler. Paths that the mux would clean by a redirect
 // are not found: a redirect is in no shape that clients know.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(r.TransferEncoding) > 0 {
+		// It may have come with a Content-Length as well, which net/http drops unseen:
+		// what a proxy took for the rest of its body must not be read as a request
+		// (RFC 9112 section 6.3).
+		w.Header().Set("Connection", "close")
+	}
 	path := r.URL.EscapedPath()
 	if strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
 		strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..") || !strings.HasPrefix(path, "/") || r.Method == http.MethodConnect {
