@@ -159,6 +159,37 @@ func TestRubbishIsNeverNobody(t *testing.T) {
 	}
 }
 
+// What a connection adds to a profile may have names that only look like Auth0's.
+func TestAttackAttributesThatLookLikeAuth0sOwn(t *testing.T) {
+	t.Parallel()
+	const own = `"user_id":"samlp|evil","email":"ada@example.com","email_verified":false,"blocked":true,"identities":[{"provider":"samlp","connection":"evil","user_id":"evil"}]`
+	for name, attribute := range map[string]string{
+		"capitals":          `"EMAIL_VERIFIED":true,"Blocked":false`,
+		"a long s":          `"app_metadata":{},"app_metadata ":{},"identitieſ":[{"provider":"auth0"}]`,
+		"a kelvin sign":     `"bloc\u212Aed":false`,
+		"another customer":  `"App_Metadata":{"customer_id":"` + string(ada) + `"}`,
+		"escaped":           `"\u0041pp_metadata":{"customer_id":"` + string(ada) + `"}`,
+		"in metadata":       `"user_metadata":{"customer_id":"` + string(ada) + `"},"app_metadata":{"Customer_ID":"` + string(ada) + `"}`,
+		"other identities":  `"Identities":[{"provider":"auth0","connection":"db","user_id":"1"}]`,
+		"another's user id": `"USER_ID":"auth0|1"`,
+		"another's address": `"Email":"eve@example.com"`,
+	} {
+		sim := tenant(t, auth0sim.Options{})
+		d := directory(t, sim)
+		for _, body := range []string{`[{` + own + `,` + attribute + `}]`, `[{` + attribute + `,` + own + `}]`} {
+			sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/users-by-email", Status: 200, Body: body}}})
+			found, err := d.ByEmail(t.Context(), "ada@example.com")
+			if err != nil || len(found) != 1 {
+				t.Fatalf("%s: %+v, %v", name, found, err)
+			}
+			u := found[0]
+			if u.ID != "samlp|evil" || u.Email != "ada@example.com" || u.EmailVerified || !u.Blocked || u.CustomerID != "" || len(u.Identities) != 1 || u.Identities[0].Provider != "samlp" {
+				t.Errorf("%s: %+v", name, u)
+			}
+		}
+	}
+}
+
 // The token of the Management API opens every user: it must not follow a redirect.
 func TestAttackARedirectTakesTheTokenNowhere(t *testing.T) {
 	t.Parallel()

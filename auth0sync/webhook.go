@@ -246,6 +246,12 @@ type userPayload struct {
 	Identities    json.RawMessage `json:"identities"`
 }
 
+// UnmarshalJSON reads the members with just these names.
+func (u *userPayload) UnmarshalJSON(text []byte) error {
+	type plain userPayload
+	return exactly(text, (*plain)(u), "user_id", "email", "email_verified", "app_metadata", "identities")
+}
+
 // mostIdentities of one user are taken note of.
 const mostIdentities = 50
 
