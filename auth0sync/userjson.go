@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -41,6 +43,9 @@ func (j *userJSON) UnmarshalJSON(text []byte) error {
 // connection, and so perhaps to a stranger's identity provider.
 // https://auth0.com/docs/manage-users/user-accounts/user-profiles/user-profile-structure
 func exactly(text []byte, into any, names ...string) error {
+	if !mayFold(text, names) {
+		return json.Unmarshal(text, into) // nearly all users, in half the time
+	}
 	var all map[string]json.RawMessage
 	if err := json.Unmarshal(text, &all); err != nil {
 		return err
@@ -58,6 +63,22 @@ func exactly(text []byte, into any, names ...string) error {
 		kept = append(append(append(kept, name...), '"', ':'), value...)
 	}
 	return json.Unmarshal(append(kept, '}'), into)
+}
+
+// mayFold reports whether a text may have a member that encoding/json would take for
+// one of names although it is spelt otherwise.
+func mayFold(text []byte, names []string) bool {
+	if bytes.Contains(text, []byte(`\u`)) || bytes.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return true
+	}
+	for part := range bytes.SplitSeq(text, []byte(`"`)) {
+		for _, name := range names {
+			if len(part) == len(name) && string(part) != name && strings.EqualFold(string(part), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 type identityJSON struct {
