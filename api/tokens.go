@@ -48,21 +48,25 @@ func newTokens(ctx context.Context, c Config) (*tokens, error) {
 		return nil, errors.New("api: an audience, and an issuer that ends in /, are required")
 	}
 	return &tokens{
-		keys: newJWKS(ctx, c.Issuer+".well-known/jwks.json", c.HTTPClient, c.Logger, c.Now),
-		parser: jwt.NewParser(
-			jwt.WithValidMethods([]string{"RS256"}), // Auth0's default, and the only one of an API's tokens here
-			jwt.WithIssuer(c.Issuer),
-			jwt.WithAudience(c.Audience),
-			jwt.WithExpirationRequired(),
-			jwt.WithIssuedAt(),
-			jwt.WithLeeway(clockSkew),
-			jwt.WithTimeFunc(c.Now),
-			jwt.WithStrictDecoding(),
-		),
+		keys:       newJWKS(ctx, c.Issuer+".well-known/jwks.json", c.HTTPClient, c.Logger, c.Now),
+		parser:     newParser(c),
 		emailClaim: c.EmailClaim,
 		now:        c.Now,
 		verified:   map[[sha256.Size]byte]verified{},
 	}, nil
+}
+
+func newParser(c Config) *jwt.Parser {
+	return jwt.NewParser(
+		jwt.WithValidMethods([]string{"RS256"}), // Auth0's default, and the only one of an API's tokens here
+		jwt.WithIssuer(c.Issuer),
+		jwt.WithAudience(c.Audience),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithLeeway(clockSkew),
+		jwt.WithTimeFunc(c.Now),
+		jwt.WithStrictDecoding(),
+	)
 }
 
 func (t *tokens) ready() error {
