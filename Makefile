@@ -3,6 +3,7 @@ GO ?= go
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 20s
 SEEDS ?= 1000
+SEED ?= 0
 
 .PHONY: help
 help: ## list the targets
@@ -36,6 +37,14 @@ fuzz: ## run every fuzz target for FUZZTIME
 .PHONY: convergence
 convergence: postgres cc ## drive SEEDS worlds through every lane and hold the rows against the rule
 	$(GO) test -count=1 -timeout 60m -run TestEveryLaneConverges ./worker -converge.seeds=$(SEEDS)
+
+.PHONY: attacks
+attacks: postgres cc ## attack the daemon in full, for half an hour; SEED=n replays what a seed made
+	.ci/attacks $(SEED)
+
+.PHONY: mutants
+mutants: postgres ## take each guard away in a copy and see that a test notices
+	.ci/mutants
 
 .PHONY: docs
 docs: build ## write the generated parts of the README

@@ -158,3 +158,26 @@ func TestAttackAnotherPersonsIdempotencyKey(t *testing.T) {
 		t.Error("an app got another's customer by its key")
 	}
 }
+
+func TestAttackAnotherPersonsAddress(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	bobs := s.create("bob@example.com")
+	_, eve := s.person("eve@example.com", true)
+	s.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{
+		Endpoint: "GET /userinfo", Status: http.StatusOK, Body: `{"sub":"auth0|bob","email":"bob@example.com","email_verified":true}`,
+	}}})
+	s.do("GET", customers+"/"+bobs, eve, "").want(t, http.StatusServiceUnavailable, "userinfo_unavailable")
+	s.do("GET", customers+"/me", eve, "").want(t, http.StatusServiceUnavailable, "userinfo_unavailable")
+}
+
+func TestAttackAClosedCustomerIsNobodysByItsAddress(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	id := s.create("ada@example.com")
+	s.do("DELETE", customers+"/"+id, s.machine(), "").want(t, http.StatusOK, "")
+	_, ada := s.person("ada@example.com", true)
+	for _, path := range []string{customers + "/" + id, customers + "/me", customers + "?email_address=ada@example.com"} {
+		s.do("GET", path, ada, "").want(t, http.StatusNotFound, "customer_not_found")
+	}
+}

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"crypto"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/x509"
@@ -30,6 +31,7 @@ func TestAttackForgedTokensAreRefused(t *testing.T) {
 	t.Parallel()
 	at := time.Now()
 	i := newIssuer(t)
+	i.publish(t, jwk(&i.key.PublicKey, "k1"), jwk(&i.key.PublicKey, "any", "alg", nil))
 	s := newServiceTrusting(t, i, func() time.Time { return at })
 	var fetchedElsewhere atomic.Int64
 	evil := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { fetchedElsewhere.Add(1) }))
@@ -58,7 +60,8 @@ func TestAttackForgedTokensAreRefused(t *testing.T) {
 		"alg none, signed":     {i.sign(`{"alg":"none","kid":"k1"}`, claims()), "token_invalid"},
 		"no alg":               {i.sign(`{"kid":"k1"}`, claims()), "token_invalid"},
 		"alg a number":         {i.sign(`{"alg":256,"kid":"k1"}`, claims()), "token_invalid"},
-		"RS512":                {i.sign(`{"alg":"RS512","kid":"k1"}`, claims()), "token_invalid"},
+		"RS512":                {signWith(i.key, crypto.SHA512, `{"alg":"RS512","kid":"k1"}`, claims()), "token_invalid"},
+		"RS512, key for any":   {signWith(i.key, crypto.SHA512, `{"alg":"RS512","kid":"any"}`, claims()), "token_invalid"},
 		"rs256":                {i.sign(`{"alg":"rs256","kid":"k1"}`, claims()), "token_invalid"},
 		"a stranger's key":     {signBy(stranger, usualHeader, claims()), "token_invalid"},
 		"an unknown key":       {signBy(stranger, `{"alg":"RS256","kid":"k2"}`, claims()), "token_invalid"},
@@ -220,4 +223,16 @@ func TestAttackARedirectTakesNoTokenElsewhere(t *testing.T) {
 	if n := followed.Load(); n != 0 {
 		t.Errorf("%d requests went elsewhere", n)
 	}
+}
+
+func TestAttackARememberedTokenExpiresAllTheSame(t *testing.T) {
+	t.Parallel()
+	c, i := newClock(), newIssuer(t)
+	s := newServiceTrusting(t, i, c.now)
+	token := "Bearer " + i.sign(usualHeader, i.claims(c.now(), "exp", string(number(c.now().Add(30*time.Second).Unix()))))
+	s.bearing(token).want(t, http.StatusOK, "")
+	c.advance(29 * time.Second)
+	s.bearing(token).want(t, http.StatusOK, "")
+	c.advance(12 * time.Second)
+	s.bearing(token).refused(t, "expired since", "token_expired")
 }

@@ -4,7 +4,8 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
+	_ "crypto/sha256"
+	_ "crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
@@ -133,9 +134,14 @@ const usualHeader = `{"alg":"RS256","typ":"JWT","kid":"k1"}`
 func (i *issuer) sign(header, payload string) string { return signBy(i.key, header, payload) }
 
 func signBy(key *rsa.PrivateKey, header, payload string) string {
+	return signWith(key, crypto.SHA256, header, payload)
+}
+
+func signWith(key *rsa.PrivateKey, h crypto.Hash, header, payload string) string {
 	text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
-	hash := sha256.Sum256([]byte(text))
-	signature, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, hash[:])
+	hash := h.New()
+	hash.Write([]byte(text))
+	signature, err := rsa.SignPKCS1v15(rand.Reader, key, h, hash.Sum(nil))
 	if err != nil {
 		panic(err) // the key is our own
 	}

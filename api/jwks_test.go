@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -73,6 +74,9 @@ func TestAttackABadKeySetLeavesTheOldInUse(t *testing.T) {
 	stalled := make(chan struct{})
 	t.Cleanup(func() { close(stalled) })
 	set := string(i.set)
+	stranger := newKey(t)
+	other, err := json.Marshal(map[string]any{"keys": []any{jwk(&stranger.PublicKey, "k1")}})
+	must(t, err)
 	for name, bad := range map[string]struct {
 		status int
 		set    string
@@ -81,13 +85,13 @@ func TestAttackABadKeySetLeavesTheOldInUse(t *testing.T) {
 		"no keys":      {200, `{"keys":[]}`},
 		"null":         {200, `null`},
 		"a page":       {200, `<html>`},
-		"gone":         {404, set},
-		"failing":      {500, set},
+		"gone":         {404, string(other)},
+		"failing":      {500, string(other)},
 		"huge":         {200, strings.Repeat(" ", 2<<20) + set},
 		"cut":          {200, set[:len(set)/2]},
 		"no RSA keys":  {200, `{"keys":[{"kty":"oct","kid":"k1","k":"AAAA"}]}`},
 		"a broken key": {200, `{"keys":[{"kty":"RSA","kid":"k1","use":"sig","n":"!","e":"!"}]}`},
-		"a redirect":   {302, set},
+		"a redirect":   {302, string(other)},
 	} {
 		i.say(bad.status, []byte(bad.set))
 		c.advance(3 * time.Second)
