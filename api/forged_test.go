@@ -96,6 +96,7 @@ func TestAttackForgedTokensAreRefused(t *testing.T) {
 		"no subject":           {i.sign(usualHeader, claims("sub", "")), "token_invalid"},
 		"subject a number":     {i.sign(usualHeader, claims("sub", "1")), "token_invalid"},
 		"subject with NUL":     {i.sign(usualHeader, claims("sub", `"a\u0000@clients"`)), "token_invalid"},
+		"subject with a bell":  {i.sign(usualHeader, claims("sub", `"a\u0007@clients"`)), "token_invalid"},
 		"a user without bar":   {i.sign(usualHeader, claims("sub", `"ada"`, "gty", "")), "token_invalid"},
 		"claims twice":         {i.sign(usualHeader, strings.Replace(claims(), `{`, `{"sub":"auth0|1",`, 1)), "token_invalid"},
 		"a claim twice, else":  {i.sign(usualHeader, strings.Replace(claims(), `{`, `{"s\u0075b":"auth0|1",`, 1)), "token_invalid"},

@@ -26,7 +26,7 @@ func dice(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := *attackSeed
 	if seed == 0 {
-		seed = uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+		seed = uint64(time.Now().UnixNano())
 	}
 	tell := func() { t.Logf("-attack.seed=%d", seed) }
 	if *attackLong {

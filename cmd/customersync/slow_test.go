@@ -88,11 +88,12 @@ func TestAttackSlowClientsKeepNobodyWaiting(t *testing.T) {
 	request := "GET /customer/v1/customers HTTP/1.1\r\n" + b.headers() + "\r\n"
 	post := "POST /customer/v1/customers HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n" + b.headers() + "\r\n{"
 	starts := []string{"", "G", "GET / HTTP/1.1\r\nHost", request[:len(request)-2], post, "POST /webhooks/auth0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", strings.Repeat(request, 20)}
-	for n := range sizes(210, 2000) {
+	r := dice(t)
+	for range sizes(210, 2000) {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", b.at)
 		must(t, err)
 		t.Cleanup(func() { _ = conn.Close() }) // the daemon may have been quicker
-		_, err = conn.Write([]byte(starts[n%len(starts)]))
+		_, err = conn.Write([]byte(starts[r.IntN(len(starts))]))
 		must(t, err)
 	}
 	besieged := b.p99(t, calls)
