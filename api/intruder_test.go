@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"testing"
@@ -160,5 +162,47 @@ func TestAttackAReplayedDeliveryIsOneRow(t *testing.T) {
 	s.inProcess("POST", "/webhooks/auth0", sent, both).want(t, http.StatusOK, "")
 	if diff := cmp.Diff(once, s.contents()); diff != "" {
 		t.Errorf("replays changed %s", diff)
+	}
+}
+
+// counting counts what is read of it.
+type counting struct {
+	io.Reader
+	read int
+}
+
+// Read implements io.Reader.
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	c.read += n
+	return n, err
+}
+
+func TestAttackStrangersDeliveriesAreReadLittleOrNot(t *testing.T) {
+	t.Parallel()
+	c := newClock()
+	s := &service{t: t, now: c.now}
+	s.store = openStore(s)
+	s.serve()
+	large := strings.Repeat(" ", 1<<20)
+	for name, test := range map[string]struct {
+		header http.Header
+		status int
+		most   int
+	}{
+		"nothing":             {http.Header{}, http.StatusForbidden, 0},
+		"a guessed token":     {http.Header{"Authorization": {"Bearer " + streamToken + "x"}}, http.StatusForbidden, 0},
+		"a stale signature":   {signedBy(t, actionSecret, "a", c.now().Add(-time.Hour), large), http.StatusForbidden, 0},
+		"perhaps a signature": {signedBy(t, "whsec_"+strings.Repeat("QUJD", 10), "a", c.now(), large), http.StatusRequestEntityTooLarge, 65 << 10},
+		"a true token":        {http.Header{"Authorization": {"Bearer " + streamToken}}, http.StatusAccepted, 1 << 20},
+	} {
+		body := &counting{Reader: strings.NewReader(large)}
+		r := httptest.NewRequest("POST", "/webhooks/auth0", body)
+		r.Header = test.header
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, r)
+		if w.Code != test.status || body.read > test.most {
+			t.Errorf("%s: %d, %d bytes were read", name, w.Code, body.read)
+		}
 	}
 }

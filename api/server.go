@@ -55,6 +55,7 @@ type Enroller interface {
 
 // Webhook takes in deliveries from Auth0. *worker.Worker has it.
 type Webhook interface {
+	Admit(h http.Header) (largest int64, err error)
 	Deliver(ctx context.Context, h http.Header, body []byte) (understood bool, err error)
 }
 
@@ -295,12 +296,15 @@ func (s *Server) getOpenAPI(c *call) error {
 	return nil
 }
 
-const largestDelivery = 2 << 20 // bytes; an event has a profile twice, and Auth0 keeps profiles below 1 MB
-
 // deliver takes in a delivery. Auth0 does not repeat what got a 4xx, so only
-// forged ones get that.
+// forged ones get that. What its headers tell to be forged is not read: strangers
+// must not fill the memory.
 func (s *Server) deliver(c *call) error {
-	body, err := readAll(c, largestDelivery)
+	largest, err := s.webhook.Admit(c.r.Header)
+	if err != nil {
+		return err
+	}
+	body, err := readAll(c, largest)
 	if err != nil {
 		return err
 	}

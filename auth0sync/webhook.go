@@ -38,6 +38,12 @@ const (
 	leastSecret = 24 // bytes, as Standard Webhooks asks
 	leastToken  = 16 // characters
 	secretMark  = "whsec_"
+	// largestAction is what our Actions post at most, and more: a few members of a
+	// user. Who signed it is only known once it is read, so it must be small.
+	largestAction = 64 << 10 // bytes
+	// largestStream is what a stream posts: an event has a profile twice, and Auth0
+	// keeps profiles below 1 MB.
+	largestStream = 2 << 20 // bytes
 	// mostSignatures a delivery may list: a sender that changes its secret has two.
 	mostSignatures = 16
 	// tolerance is how far a signed timestamp may be from now, either way.
@@ -82,6 +88,17 @@ func hashes(tokens []string) ([][32]byte, error) {
 	return all, nil
 }
 
+// Admit says by its headers alone how many bytes of body a delivery may have. Its
+// error is customer.ErrForged: that one need not be read at all.
+func (v *Verifier) Admit(h http.Header) (largest int64, err error) {
+	if h.Get("Webhook-Signature") != "" {
+		_, _, err := v.signedHeaders(h)
+		return largestAction, err
+	}
+	_, err = v.verifyToken(h)
+	return largestStream, err
+}
+
 // Verify returns what an authentic delivery says: one thing, but for log streams,
 // which send many at once, or none that matters. What is authentic but not
 // understood comes back with Understood false. All errors are customer.ErrForged.
@@ -108,22 +125,11 @@ func forged(why string) error { return fmt.Errorf("%w: %s", customer.ErrForged, 
 // verifySignature checks by Standard Webhooks and returns the delivery's id.
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 func (v *Verifier) verifySignature(h http.Header, body []byte) (string, error) {
-	id, stamp := h.Get("Webhook-Id"), h.Get("Webhook-Timestamp")
-	seconds, err := strconv.ParseInt(stamp, 10, 64)
-	switch {
-	case !isEventID(id):
-		return "", forged("webhook-id is missing or not an id")
-	case err != nil:
-		return "", forged("webhook-timestamp is not a number")
+	id, signatures, err := v.signedHeaders(h)
+	if err != nil {
+		return "", err
 	}
-	if age := v.now().Sub(time.Unix(seconds, 0)); age > tolerance || age < -tolerance {
-		return "", forged("webhook-timestamp is too old or too new")
-	}
-	signatures := strings.Fields(h.Get("Webhook-Signature"))
-	if len(signatures) > mostSignatures {
-		return "", forged("too many signatures")
-	}
-	sums := v.sums(id, stamp, body)
+	sums := v.sums(id, h.Get("Webhook-Timestamp"), body)
 	for _, signature := range signatures {
 		text, ok := strings.CutPrefix(signature, "v1,")
 		given, err := base64.StdEncoding.DecodeString(text)
@@ -132,6 +138,26 @@ func (v *Verifier) verifySignature(h http.Header, body []byte) (string, error) {
 		}
 	}
 	return "", forged("no signature is valid")
+}
+
+// signedHeaders are the id and the signatures of a delivery, if its headers are such
+// as a signed one has.
+func (v *Verifier) signedHeaders(h http.Header) (id string, signatures []string, err error) {
+	id = h.Get("Webhook-Id")
+	signatures = strings.Fields(h.Get("Webhook-Signature"))
+	seconds, err := strconv.ParseInt(h.Get("Webhook-Timestamp"), 10, 64)
+	switch {
+	case !isEventID(id):
+		return "", nil, forged("webhook-id is missing or not an id")
+	case err != nil:
+		return "", nil, forged("webhook-timestamp is not a number")
+	case len(signatures) > mostSignatures:
+		return "", nil, forged("too many signatures")
+	}
+	if age := v.now().Sub(time.Unix(seconds, 0)); age > tolerance || age < -tolerance {
+		return "", nil, forged("webhook-timestamp is too old or too new")
+	}
+	return id, signatures, nil
 }
 
 // sums are what the delivery is signed with by each secret. They are made once:
