@@ -68,8 +68,8 @@ const (
 	// answersWithin is how long a client may take to read an answer, longer than any
 	// call waits. Listings set their own limit with each part that they send.
 	answersWithin = 90 * time.Second
-	// mostConnections at once. Those beyond wait to be accepted; one that sends no
-	// request gives its place up after headersWithin.
+	// mostConnections at once. Those beyond wait to be accepted, until one that sends
+	// no request gives its place up: after headersWithin, or idleFor if it sent one.
 	mostConnections = 8192
 )
 
