@@ -117,7 +117,9 @@ func (r *race) run(t *testing.T, s *between) (what string) {
 			happenings[what]()
 		}
 	}
-	r.look(t, r.address("c"))
+	if run := r.look(t, r.address("c")); run.Result != customer.RunOK || run.Note != "" {
+		t.Errorf("the run ended %s: %s", run.Result, run.Note) // a guard is no error
+	}
 	c := r.get(t, r.id)
 	switch r.must {
 	case "":
