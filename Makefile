@@ -5,6 +5,7 @@ BENCHSTAT := $(GO) run golang.org/x/perf/cmd/benchstat@v0.0.0-20250214215153-c95
 COUNT ?= 6
 FUZZTIME ?= 20s
 SEEDS ?= 1000
+SEED ?= 0
 
 .PHONY: help
 help: ## list the targets
@@ -54,6 +55,14 @@ microbench: ## Go benchmarks; compared with bin/microbench.old if there is one
 	@mkdir -p bin
 	$(GO) test -run '^$$' -bench . -count $(COUNT) ./api ./customer ./auth0sync | tee bin/microbench.new
 	@[ ! -e bin/microbench.old ] || $(BENCHSTAT) bin/microbench.old bin/microbench.new
+
+.PHONY: attacks
+attacks: postgres cc ## attack the daemon in full, for half an hour; SEED=n replays what a seed made
+	.ci/attacks $(SEED)
+
+.PHONY: mutants
+mutants: postgres ## take each guard away in a copy and see that a test notices
+	.ci/mutants
 
 .PHONY: docs
 docs: build ## write the generated parts of the README

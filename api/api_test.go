@@ -1,13 +1,16 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,12 +36,15 @@ type service struct {
 	dsn    string
 	tenant *auth0sim.Tenant
 	issuer *httptest.Server
+	trusts string // another issuer than the tenant; "": the tenant
 	appKey string
+	now    func() time.Time // nil: time.Now
 
 	worker  *worker.Worker
 	handler http.Handler
 	waits   chan struct{} // a value for each request that begins to wait for a customer
 	left    chan struct{} // and for each that waits no more
+	keys    atomic.Int64  // how often the app keys were read
 	stop    context.CancelFunc
 }
 
@@ -57,9 +63,18 @@ func (w watching) Watch(id customer.ID) (<-chan struct{}, func()) {
 	}
 }
 
+// LiveAppKeys counts.
+func (w watching) LiveAppKeys(ctx context.Context) (map[[sha256.Size]byte]string, error) {
+	w.service.keys.Add(1)
+	return w.Store.LiveAppKeys(ctx)
+}
+
 const (
 	actionSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	nextSecret   = "whsec_ZmVkY2JhOTg3NjU0MzIxMGZlZGNiYTk4NzY1NDMyMTA="
 	streamToken  = "a-bearer-token-for-tests"
+	logToken     = "a-log-stream-token-for-tests"
+	audience     = "https://api.customersync.test"
 )
 
 func newService(t *testing.T) *service {
@@ -73,7 +88,7 @@ func newService(t *testing.T) *service {
 // replica is another daemon on the same database, with an issuer of its own.
 func (s *service) replica() *service {
 	s.t.Helper()
-	other := &service{t: s.t, store: s.store, dsn: s.dsn}
+	other := &service{t: s.t, store: s.store, dsn: s.dsn, trusts: s.trusts, now: s.now}
 	other.serve()
 	return other
 }
@@ -90,7 +105,14 @@ func (s *service) serve() {
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		BaseURL: s.issuer.URL, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 1, Metrics: metrics,
 	})
-	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: []string{actionSecret}, EventStreams: []string{streamToken}}, time.Now)
+	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{
+		Actions: []string{actionSecret, nextSecret}, EventStreams: []string{streamToken}, LogStreams: []string{logToken},
+	}, func() time.Time {
+		if s.now == nil {
+			return time.Now()
+		}
+		return s.now()
+	})
 	must(t, err)
 	w, err := worker.New(worker.Config{Schedule: "@every 30s", Holder: "test", Logger: zap.NewNop(), Metrics: metrics}, st, directory, verifier)
 	must(t, err)
@@ -99,11 +121,11 @@ func (s *service) serve() {
 	s.worker, s.stop = w, cancel
 	s.waits, s.left = make(chan struct{}, 1000), make(chan struct{}, 1000)
 	server, err := api.New(ctx, api.Config{
-		Issuer: s.issuer.URL + "/", Audience: "https://api.customersync.test", Logger: zap.NewNop(), Metrics: metrics,
+		Issuer: cmp.Or(s.trusts, s.issuer.URL) + "/", Audience: audience, Logger: zap.NewNop(), Metrics: metrics, Now: s.now,
 	}, watching{st, s}, w, w)
 	must(t, err)
-	s.handler = server
-	h := httptest.NewServer(server)
+	s.handler = newContract(t).checked(t, server)
+	h := httptest.NewServer(s.handler)
 	t.Cleanup(h.Close)
 	s.url = h.URL
 	if _, s.appKey, err = st.CreateAppKey(ctx, "test"); err != nil {

@@ -49,7 +49,7 @@ func (a *appKeys) id(ctx context.Context, headers []string) (string, error) {
 	a.mu.RLock()
 	id, known, age := a.keys[hash], a.keys[hash] != "", a.now().Sub(a.loaded)
 	a.mu.RUnlock()
-	if age < appKeysFor && (known || !a.again.Allow()) {
+	if age < appKeysFor && (known || !a.again.AllowN(a.now(), 1)) {
 		return found(id)
 	}
 	keys, err := a.reload(ctx)

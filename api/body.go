@@ -59,7 +59,8 @@ func checkMediaType(h http.Header) error {
 
 // parseObject is stricter than encoding/json, which takes the last of two equal
 // members, ignores case, passes over what follows and turns lone surrogates into
-// U+FFFD: two readers of one body must not see two things.
+// U+FFFD: two readers of one body must not see two things. Without members it may
+// have any.
 func parseObject(raw []byte, members []string) (map[string]json.RawMessage, error) {
 	switch {
 	case !utf8.Valid(raw):
@@ -81,7 +82,7 @@ func parseObject(raw []byte, members []string) (map[string]json.RawMessage, erro
 }
 
 // checkTree walks the tokens of valid JSON: one object, not too deep, no member
-// twice in any object, and at the top only members that are named.
+// twice in any object, and at the top only members that are named, if any are.
 func checkTree(raw []byte, members []string) error {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
@@ -112,7 +113,7 @@ func checkTree(raw []byte, members []string) error {
 				switch {
 				case top.seen[name]:
 					return fail("invalid_json").about(fieldName(name)).saying("The body has a member twice.")
-				case n == 1 && !slices.Contains(members, name):
+				case n == 1 && members != nil && !slices.Contains(members, name):
 					return fail("unknown_member").about(fieldName(name))
 				}
 				top.seen[name], top.value = true, true

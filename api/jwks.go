@@ -42,14 +42,15 @@ type jwks struct {
 	log     *zap.Logger
 	flight  singleflight.Group
 	unknown *rate.Limiter
+	now     func() time.Time
 
 	mu   sync.RWMutex
 	keys keyfunc.Keyfunc // nil until loaded
 }
 
 // newJWKS loads the set in the background, and goes on until ctx ends.
-func newJWKS(ctx context.Context, url string, client *http.Client, log *zap.Logger) *jwks {
-	j := &jwks{url: url, client: client, log: log, unknown: rate.NewLimiter(rate.Every(jwksUnknown), 1)}
+func newJWKS(ctx context.Context, url string, client *http.Client, log *zap.Logger, now func() time.Time) *jwks {
+	j := &jwks{url: url, client: client, log: log, unknown: rate.NewLimiter(rate.Every(jwksUnknown), 1), now: now}
 	go j.keepFresh(ctx)
 	return j
 }
@@ -88,11 +89,12 @@ func (j *jwks) key(ctx context.Context) jwt.Keyfunc {
 			return nil, errNoKeys
 		}
 		key, err := keys.KeyfuncCtx(ctx)(token)
-		if !errors.Is(err, jwkset.ErrKeyNotFound) || !j.unknown.Allow() {
+		if !errors.Is(err, jwkset.ErrKeyNotFound) || !j.unknown.AllowN(j.now(), 1) {
 			return key, err
 		}
 		if err := j.refresh(ctx); err != nil {
-			return nil, fmt.Errorf("key is not known, and the set could not be fetched: %w", err)
+			j.log.Warn("signing keys not fetched for a token of an unknown key", zap.String("url", j.url), zap.Error(err))
+			return nil, err
 		}
 		return j.loaded().KeyfuncCtx(ctx)(token)
 	}

@@ -55,6 +55,7 @@ type Enroller interface {
 
 // Webhook takes in deliveries from Auth0. *worker.Worker has it.
 type Webhook interface {
+	Admit(h http.Header) (largest int64, err error)
 	Deliver(ctx context.Context, h http.Header, body []byte) (understood bool, err error)
 }
 
@@ -88,7 +89,11 @@ func New(ctx context.Context, c Config, customers Customers, enroller Enroller, 
 		c.Now = time.Now
 	}
 	if c.HTTPClient == nil {
-		c.HTTPClient = &http.Client{Timeout: 5 * time.Second}
+		c.HTTPClient = &http.Client{
+			Timeout: 5 * time.Second,
+			// Key sets and users come from the issuer alone, and tokens go there alone.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
 	}
 	c.EmailClaim = cmp.Or(c.EmailClaim, "email")
 	tokens, err := newTokens(ctx, c)
@@ -169,6 +174,12 @@ func (c *call) within(d time.Duration) (part *call, done context.CancelFunc) {
 // ServeHTTP implements http.Handler. Paths that the mux would clean by a redirect
 // are not found: a redirect is in no shape that clients know.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(r.TransferEncoding) > 0 {
+		// It may have come with a Content-Length as well, which net/http drops unseen:
+		// what a proxy took for the rest of its body must not be read as a request
+		// (RFC 9112 section 6.3).
+		w.Header().Set("Connection", "close")
+	}
 	path := r.URL.EscapedPath()
 	if strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../") ||
 		strings.HasSuffix(path, "/.") || strings.HasSuffix(path, "/..") || !strings.HasPrefix(path, "/") || r.Method == http.MethodConnect {
@@ -285,12 +296,15 @@ func (s *Server) getOpenAPI(c *call) error {
 	return nil
 }
 
-const largestDelivery = 2 << 20 // bytes; an event has a profile twice, and Auth0 keeps profiles below 1 MB
-
 // deliver takes in a delivery. Auth0 does not repeat what got a 4xx, so only
-// forged ones get that.
+// forged ones get that. What its headers tell to be forged is not read: strangers
+// must not fill the memory.
 func (s *Server) deliver(c *call) error {
-	body, err := readAll(c, largestDelivery)
+	largest, err := s.webhook.Admit(c.r.Header)
+	if err != nil {
+		return err
+	}
+	body, err := readAll(c, largest)
 	if err != nil {
 		return err
 	}

@@ -32,3 +32,21 @@ func openStore(s *service) *store.Store {
 	s.t.Cleanup(func() { _ = st.Close() })
 	return st
 }
+
+// contents is all that the database holds, a hash for each table.
+func (s *service) contents() map[string]string {
+	s.t.Helper()
+	connector, err := pq.NewConnector(s.dsn)
+	must(s.t, err)
+	db := sql.OpenDB(connector)
+	defer db.Close()
+	all := map[string]string{}
+	for _, table := range []string{"customers", "history", "inbox", "idempotency_keys", "runs", "app_keys", "auth0_observations", "lanes"} {
+		var hash string
+		must(s.t, db.QueryRowContext(s.t.Context(), `
+			select count(*) || ' ' || coalesce(md5(string_agg(t::text, ',' order by t::text)), '')
+			from `+table+` t`).Scan(&hash))
+		all[table] = hash
+	}
+	return all
+}

@@ -12,6 +12,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/MicahParks/jwkset"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -47,21 +48,25 @@ func newTokens(ctx context.Context, c Config) (*tokens, error) {
 		return nil, errors.New("api: an audience, and an issuer that ends in /, are required")
 	}
 	return &tokens{
-		keys: newJWKS(ctx, c.Issuer+".well-known/jwks.json", c.HTTPClient, c.Logger),
-		parser: jwt.NewParser(
-			jwt.WithValidMethods([]string{"RS256"}), // Auth0's default, and the only one of an API's tokens here
-			jwt.WithIssuer(c.Issuer),
-			jwt.WithAudience(c.Audience),
-			jwt.WithExpirationRequired(),
-			jwt.WithIssuedAt(),
-			jwt.WithLeeway(clockSkew),
-			jwt.WithTimeFunc(c.Now),
-			jwt.WithStrictDecoding(),
-		),
+		keys:       newJWKS(ctx, c.Issuer+".well-known/jwks.json", c.HTTPClient, c.Logger, c.Now),
+		parser:     newParser(c),
 		emailClaim: c.EmailClaim,
 		now:        c.Now,
 		verified:   map[[sha256.Size]byte]verified{},
 	}, nil
+}
+
+func newParser(c Config) *jwt.Parser {
+	return jwt.NewParser(
+		jwt.WithValidMethods([]string{"RS256"}), // Auth0's default, and the only one of an API's tokens here
+		jwt.WithIssuer(c.Issuer),
+		jwt.WithAudience(c.Audience),
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithLeeway(clockSkew),
+		jwt.WithTimeFunc(c.Now),
+		jwt.WithStrictDecoding(),
+	)
 }
 
 func (t *tokens) ready() error {
@@ -80,13 +85,16 @@ func (t *tokens) principal(ctx context.Context, text string) (principal, error) 
 	if p, ok := t.remembered(hash); ok {
 		return p, nil
 	}
+	if err := checkTokenText(text); err != nil {
+		return principal{}, fail("token_invalid").because(err)
+	}
 	claims := jwt.MapClaims{}
 	token, err := t.parser.ParseWithClaims(text, claims, t.keys.key(ctx))
 	if err != nil {
 		return principal{}, tokenFailure(err)
 	}
-	if _, ok := token.Header["crit"]; ok { // RFC 7515 section 4.1.11: what is not understood must be refused
-		return principal{}, fail("token_invalid").because(errors.New("has a crit header"))
+	if err := checkHeader(token.Header); err != nil {
+		return principal{}, fail("token_invalid").because(err)
 	}
 	p, err := t.read(claims)
 	if err != nil {
@@ -121,13 +129,28 @@ func (t *tokens) remember(hash [sha256.Size]byte, p principal) {
 func tokenFailure(err error) error {
 	switch {
 	case errors.Is(err, errNoKeys):
-		return fail("auth_unavailable").because(err)
+		return fail("auth_unavailable").because(errNoKeys)
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return fail("token_expired").because(err)
+		return fail("token_expired").because(jwt.ErrTokenExpired)
 	case errors.Is(err, jwt.ErrTokenInvalidAudience):
-		return fail("token_audience").because(err)
+		return fail("token_audience").because(jwt.ErrTokenInvalidAudience)
 	}
-	return fail("token_invalid").because(err)
+	return fail("token_invalid").because(tokenFault(err))
+}
+
+// tokenFault is what is wrong with a token in the library's words for it alone:
+// its errors repeat the key id, the algorithm and more, which are a stranger's to
+// choose, and would stand in the log.
+func tokenFault(err error) error {
+	for _, fault := range []error{
+		jwkset.ErrKeyNotFound, jwt.ErrTokenUsedBeforeIssued, jwt.ErrTokenNotValidYet, jwt.ErrTokenInvalidIssuer, jwt.ErrTokenRequiredClaimMissing,
+		jwt.ErrTokenSignatureInvalid, jwt.ErrTokenMalformed, jwt.ErrTokenUnverifiable,
+	} {
+		if errors.Is(err, fault) {
+			return fault
+		}
+	}
+	return jwt.ErrTokenInvalidClaims
 }
 
 // principal is who makes a request.

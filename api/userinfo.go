@@ -87,29 +87,44 @@ func (u *userInfo) ask(ctx context.Context, p principal) (userInfoAnswer, error)
 	if res.StatusCode != http.StatusOK {
 		return userInfoAnswer{}, fmt.Errorf("userinfo: status %d", res.StatusCode)
 	}
-	var info struct {
-		Subject  string          `json:"sub"`
-		Email    string          `json:"email"`
-		Verified json.RawMessage `json:"email_verified"`
-	}
+	// A map, since a struct would take Email_Verified for email_verified.
+	var info map[string]json.RawMessage
 	if err := json.NewDecoder(io.LimitReader(res.Body, userInfoLargest)).Decode(&info); err != nil {
 		return userInfoAnswer{}, fmt.Errorf("userinfo: not the JSON expected: %w", err)
 	}
+	subject, err := claimIn(info, "sub")
+	if err != nil {
+		return userInfoAnswer{}, err
+	}
+	address, err := claimIn(info, "email")
+	if err != nil {
+		return userInfoAnswer{}, err
+	}
 	// OpenID Connect Core section 5.3.2: another sub means another person.
-	if info.Subject != p.subject {
+	if subject != p.subject {
 		return userInfoAnswer{}, fmt.Errorf("userinfo: another sub than the token's")
 	}
 	now := u.now()
 	answer := userInfoAnswer{
 		claim:    customer.Claim{AuthUserID: p.subject, IssuedAt: now.UTC()},
-		rawEmail: info.Email,
+		rawEmail: address,
 		until:    now.Add(userInfoFor),
 	}
 	if p.expires.Before(answer.until) {
 		answer.until = p.expires
 	}
-	if email, err := customer.ParseEmail(info.Email); err == nil {
-		answer.claim.Email, answer.claim.Verified = email, string(info.Verified) == "true"
+	if email, err := customer.ParseEmail(address); err == nil {
+		answer.claim.Email, answer.claim.Verified = email, string(info["email_verified"]) == "true"
 	}
 	return answer, nil
+}
+
+// claimIn is a text of the answer; "" if it is not there.
+func claimIn(info map[string]json.RawMessage, name string) (text string, err error) {
+	if raw, there := info[name]; there {
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return "", fmt.Errorf("userinfo: %s is not a text", name)
+		}
+	}
+	return text, nil
 }

@@ -322,9 +322,16 @@ func (t bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 		cancel()
 		return nil, err
 	}
+	stayHere(res)
 	res.Body = &boundedBody{ReadCloser: res.Body, left: largestAnswer, cancel: cancel}
 	return res, nil
 }
+
+// stayHere has a redirect lead nowhere: net/http takes one without Location for an
+// answer. A CheckRedirect is not enough. The SDK (v1.45.0) makes a client of its own
+// over our transport and loses it, and its token would go along to wherever we are
+// sent.
+func stayHere(res *http.Response) { res.Header.Del("Location") }
 
 // stream is for an answer without an end: it may only not be silent for long.
 func (t bounded) stream(req *http.Request, quiet time.Duration) (*http.Response, error) {
@@ -334,6 +341,7 @@ func (t bounded) stream(req *http.Request, quiet time.Duration) (*http.Response,
 		cancel()
 		return nil, err
 	}
+	stayHere(res)
 	res.Body = &patientBody{ReadCloser: res.Body, quiet: quiet, cancel: cancel}
 	return res, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -155,6 +156,61 @@ func TestRubbishIsNeverNobody(t *testing.T) {
 				t.Errorf("by id: %+v, %v", found, err)
 			}
 		})
+	}
+}
+
+// What a connection adds to a profile may have names that only look like Auth0's.
+func TestAttackAttributesThatLookLikeAuth0sOwn(t *testing.T) {
+	t.Parallel()
+	const own = `"user_id":"samlp|evil","email":"ada@example.com","email_verified":false,"blocked":true,"identities":[{"provider":"samlp","connection":"evil","user_id":"evil"}]`
+	for name, attribute := range map[string]string{
+		"capitals":          `"EMAIL_VERIFIED":true,"Blocked":false`,
+		"a long s":          `"app_metadata":{},"app_metadata ":{},"identitieſ":[{"provider":"auth0"}]`,
+		"a kelvin sign":     `"bloc\u212Aed":false`,
+		"another customer":  `"App_Metadata":{"customer_id":"` + string(ada) + `"}`,
+		"escaped":           `"\u0041pp_metadata":{"customer_id":"` + string(ada) + `"}`,
+		"in metadata":       `"user_metadata":{"customer_id":"` + string(ada) + `"},"app_metadata":{"Customer_ID":"` + string(ada) + `"}`,
+		"other identities":  `"Identities":[{"provider":"auth0","connection":"db","user_id":"1"}]`,
+		"another's user id": `"USER_ID":"auth0|1"`,
+		"another's address": `"Email":"eve@example.com"`,
+	} {
+		sim := tenant(t, auth0sim.Options{})
+		d := directory(t, sim)
+		for _, body := range []string{`[{` + own + `,` + attribute + `}]`, `[{` + attribute + `,` + own + `}]`} {
+			sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /api/v2/users-by-email", Status: 200, Body: body}}})
+			found, err := d.ByEmail(t.Context(), "ada@example.com")
+			if err != nil || len(found) != 1 {
+				t.Fatalf("%s: %+v, %v", name, found, err)
+			}
+			u := found[0]
+			if u.ID != "samlp|evil" || u.Email != "ada@example.com" || u.EmailVerified || !u.Blocked || u.CustomerID != "" || len(u.Identities) != 1 || u.Identities[0].Provider != "samlp" {
+				t.Errorf("%s: %+v", name, u)
+			}
+		}
+	}
+}
+
+// The token of the Management API opens every user: it must not follow a redirect.
+func TestAttackARedirectTakesTheTokenNowhere(t *testing.T) {
+	t.Parallel()
+	var followed atomic.Int64
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+	t.Cleanup(elsewhere.Close)
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		sim := tenant(t, auth0sim.Options{})
+		d := directory(t, sim)
+		for _, endpoint := range []string{"POST /oauth/token", ""} {
+			sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: endpoint, Status: status, Location: elsewhere.URL + "/api/v2/users-by-email"}}})
+			if _, err := d.ByEmail(t.Context(), "ada@example.com"); err == nil {
+				t.Errorf("%d by e-mail: no error", status)
+			}
+			if _, err := d.Logs(t.Context(), "1"); err == nil {
+				t.Errorf("%d of the logs: no error", status)
+			}
+		}
+	}
+	if n := followed.Load(); n != 0 {
+		t.Errorf("%d requests went elsewhere", n)
 	}
 }
 

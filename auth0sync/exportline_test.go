@@ -74,7 +74,7 @@ func TestThePlainReaderSaysWhatTheCarefulOneSays(t *testing.T) {
 	}
 }
 
-func FuzzExportLine(f *testing.F) {
+func FuzzPlainLine(f *testing.F) {
 	for _, line := range lineSeeds() {
 		f.Add([]byte(line))
 	}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -27,12 +29,56 @@ type userJSON struct {
 // UnmarshalJSON reads what it can, so that one user cannot spoil a list.
 func (j *userJSON) UnmarshalJSON(text []byte) error {
 	type plain userJSON
-	err := json.Unmarshal(text, (*plain)(j))
+	err := exactly(text, (*plain)(j), "user_id", "email", "email_verified", "blocked", "created_at", "updated_at", "app_metadata", "identities")
 	var wrong *json.UnmarshalTypeError
 	if j.unread = errors.As(err, &wrong); j.unread {
 		return nil
 	}
 	return err
+}
+
+// exactly unmarshals an object of which only the members with these very names
+// count. encoding/json would take Email_Verified, or APP_METADATA, or ſ for s, as
+// well, and of several the last: but what other members a profile has is up to its
+// connection, and so perhaps to a stranger's identity provider.
+// https://auth0.com/docs/manage-users/user-accounts/user-profiles/user-profile-structure
+func exactly(text []byte, into any, names ...string) error {
+	if !mayFold(text, names) {
+		return json.Unmarshal(text, into) // nearly all users, in half the time
+	}
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	kept := []byte("{")
+	for _, name := range names {
+		value, ok := all[name]
+		if !ok {
+			continue
+		}
+		if len(kept) > 1 {
+			kept = append(kept, ',')
+		}
+		kept = append(kept, '"')
+		kept = append(append(append(kept, name...), '"', ':'), value...)
+	}
+	return json.Unmarshal(append(kept, '}'), into)
+}
+
+// mayFold reports whether a text may have a member that encoding/json would take for
+// one of names although it is spelt otherwise.
+func mayFold(text []byte, names []string) bool {
+	if bytes.Contains(text, []byte(`\u`)) || bytes.ContainsFunc(text, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return true
+	}
+	for part := range bytes.SplitSeq(text, []byte(`"`)) {
+		for _, name := range names {
+			if len(part) == len(name) && string(part) != name && strings.EqualFold(string(part), name) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 type identityJSON struct {
@@ -61,7 +107,7 @@ func (i identityJSON) hasOtherEmail(key customer.EmailKey) bool {
 	if len(i.Profile) == 0 {
 		return false
 	}
-	if json.Unmarshal(i.Profile, &profile) != nil {
+	if exactly(i.Profile, &profile, "email", "email_verified") != nil {
 		return true
 	}
 	email, err := customer.ParseEmail(profile.Email)
@@ -137,7 +183,7 @@ func customerIDIn(appMetadata json.RawMessage) customer.ID {
 	var named struct {
 		CustomerID string `json:"customer_id"`
 	}
-	if json.Unmarshal(appMetadata, &named) != nil {
+	if exactly(appMetadata, &named, "customer_id") != nil {
 		return ""
 	}
 	id, err := customer.ParseID(named.CustomerID)

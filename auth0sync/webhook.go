@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,14 @@ const (
 	leastSecret = 24 // bytes, as Standard Webhooks asks
 	leastToken  = 16 // characters
 	secretMark  = "whsec_"
+	// largestAction is what our Actions post at most, and more: a few members of a
+	// user. Who signed it is only known once it is read, so it must be small.
+	largestAction = 64 << 10 // bytes
+	// largestStream is what a stream posts: an event has a profile twice, and Auth0
+	// keeps profiles below 1 MB.
+	largestStream = 2 << 20 // bytes
+	// mostSignatures a delivery may list: a sender that changes its secret has two.
+	mostSignatures = 16
 	// tolerance is how far a signed timestamp may be from now, either way.
 	tolerance = 5 * time.Minute
 )
@@ -79,6 +88,17 @@ func hashes(tokens []string) ([][32]byte, error) {
 	return all, nil
 }
 
+// Admit says by its headers alone how many bytes of body a delivery may have. Its
+// error is customer.ErrForged: that one need not be read at all.
+func (v *Verifier) Admit(h http.Header) (largest int64, err error) {
+	if h.Get("Webhook-Signature") != "" {
+		_, _, err := v.signedHeaders(h)
+		return largestAction, err
+	}
+	_, err = v.verifyToken(h)
+	return largestStream, err
+}
+
 // Verify returns what an authentic delivery says: one thing, but for log streams,
 // which send many at once, or none that matters. What is authentic but not
 // understood comes back with Understood false. All errors are customer.ErrForged.
@@ -105,37 +125,51 @@ func forged(why string) error { return fmt.Errorf("%w: %s", customer.ErrForged, 
 // verifySignature checks by Standard Webhooks and returns the delivery's id.
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 func (v *Verifier) verifySignature(h http.Header, body []byte) (string, error) {
-	id, stamp := h.Get("Webhook-Id"), h.Get("Webhook-Timestamp")
-	seconds, err := strconv.ParseInt(stamp, 10, 64)
-	switch {
-	case !isEventID(id):
-		return "", forged("webhook-id is missing or not an id")
-	case err != nil:
-		return "", forged("webhook-timestamp is not a number")
+	id, signatures, err := v.signedHeaders(h)
+	if err != nil {
+		return "", err
 	}
-	if age := v.now().Sub(time.Unix(seconds, 0)); age > tolerance || age < -tolerance {
-		return "", forged("webhook-timestamp is too old or too new")
-	}
-	for signature := range strings.FieldsSeq(h.Get("Webhook-Signature")) {
+	sums := v.sums(id, h.Get("Webhook-Timestamp"), body)
+	for _, signature := range signatures {
 		text, ok := strings.CutPrefix(signature, "v1,")
 		given, err := base64.StdEncoding.DecodeString(text)
-		if ok && err == nil && v.signed(id, stamp, body, given) {
+		if ok && err == nil && slices.ContainsFunc(sums, func(sum []byte) bool { return hmac.Equal(sum, given) }) {
 			return id, nil
 		}
 	}
 	return "", forged("no signature is valid")
 }
 
-func (v *Verifier) signed(id, stamp string, body, given []byte) bool {
+// signedHeaders are the id and the signatures of a delivery, if its headers are such
+// as a signed one has.
+func (v *Verifier) signedHeaders(h http.Header) (id string, signatures []string, err error) {
+	id = h.Get("Webhook-Id")
+	signatures = strings.Fields(h.Get("Webhook-Signature"))
+	seconds, err := strconv.ParseInt(h.Get("Webhook-Timestamp"), 10, 64)
+	switch {
+	case !isEventID(id):
+		return "", nil, forged("webhook-id is missing or not an id")
+	case err != nil:
+		return "", nil, forged("webhook-timestamp is not a number")
+	case len(signatures) > mostSignatures:
+		return "", nil, forged("too many signatures")
+	}
+	if age := v.now().Sub(time.Unix(seconds, 0)); age > tolerance || age < -tolerance {
+		return "", nil, forged("webhook-timestamp is too old or too new")
+	}
+	return id, signatures, nil
+}
+
+// sums are what the delivery is signed with by each secret. They are made once:
+// a stranger's list of signatures must not have a large body hashed for each.
+func (v *Verifier) sums(id, stamp string, body []byte) (all [][]byte) {
 	for _, secret := range v.secrets {
 		mac := hmac.New(sha256.New, secret)
 		_, _ = fmt.Fprintf(mac, "%s.%s.", id, stamp) // a hash never fails
 		_, _ = mac.Write(body)
-		if hmac.Equal(mac.Sum(nil), given) {
-			return true
-		}
+		all = append(all, mac.Sum(nil))
 	}
-	return false
+	return all
 }
 
 // verifyToken says which kind of stream a bearer token is of. A log stream sends
@@ -236,6 +270,12 @@ type userPayload struct {
 	EmailVerified json.RawMessage `json:"email_verified"`
 	AppMetadata   json.RawMessage `json:"app_metadata"`
 	Identities    json.RawMessage `json:"identities"`
+}
+
+// UnmarshalJSON reads the members with just these names.
+func (u *userPayload) UnmarshalJSON(text []byte) error {
+	type plain userPayload
+	return exactly(text, (*plain)(u), "user_id", "email", "email_verified", "app_metadata", "identities")
 }
 
 // mostIdentities of one user are taken note of.

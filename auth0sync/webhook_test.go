@@ -136,6 +136,18 @@ func TestOneOfSeveralSignaturesIsEnough(t *testing.T) {
 	}
 }
 
+func TestAttackALongListOfSignaturesIsNotLookedAt(t *testing.T) {
+	t.Parallel()
+	h := signed(t, newSecret, "act_1", now(), action)
+	for n, ok := range map[int]bool{15: true, 16: false} {
+		list := h.Clone()
+		list.Set("Webhook-Signature", strings.Repeat("v1,AAAA ", n)+h.Get("Webhook-Signature"))
+		if _, err := verifier(t).Verify(list, []byte(action)); (err == nil) != ok {
+			t.Errorf("%d before the good one: %v", n, err)
+		}
+	}
+}
+
 func TestNoBitOfASignedDeliveryMayChange(t *testing.T) {
 	t.Parallel()
 	v := verifier(t)

@@ -62,6 +62,16 @@ func userOf(c customer.Claim) auth0sync.User {
 	}
 }
 
+// Admit says by its headers how many bytes of body a delivery may have; the error
+// is customer.ErrForged.
+func (w *Worker) Admit(h http.Header) (largest int64, err error) {
+	if largest, err = w.verifier.Admit(h); err != nil {
+		w.metrics.delivery("unknown", "forged")
+		return 0, fmt.Errorf("verify: %w", err)
+	}
+	return largest, nil
+}
+
 // Deliver takes in a delivery from Auth0: verified, then durably in the inbox;
 // acting on it comes later. The bool says whether it was understood; what is
 // authentic but not understood is kept aside. Errors: customer.ErrForged and

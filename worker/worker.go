@@ -110,6 +110,7 @@ type Directory interface {
 
 // Verifier tells authentic deliveries from forged ones. *auth0sync.Verifier has it.
 type Verifier interface {
+	Admit(h http.Header) (largest int64, err error)
 	Verify(h http.Header, body []byte) ([]customer.Delivery, error)
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
+	"golang.org/x/net/netutil"
 
 	"github.com/ahiko-io/customersync/api"
 	"github.com/ahiko-io/customersync/api/ops"
@@ -64,6 +65,12 @@ const (
 	drainWithin   = 10 * time.Second
 	headersWithin = 10 * time.Second
 	idleFor       = 2 * time.Minute
+	// answersWithin is how long a client may take to read an answer, longer than any
+	// call waits. Listings set their own limit with each part that they send.
+	answersWithin = 90 * time.Second
+	// mostConnections at once. Those beyond wait to be accepted, until one that sends
+	// no request gives its place up: after headersWithin, or idleFor if it sent one.
+	mostConnections = 8192
 )
 
 // serve runs the daemon over a database until ctx ends, then drains: no new
@@ -209,7 +216,7 @@ func listen(ctx context.Context, setting, address string) (net.Listener, error) 
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot listen: %w", setting, err)
 	}
-	return l, nil
+	return netutil.LimitListener(l, mostConnections), nil
 }
 
 func httpServer(h http.Handler, log *zap.Logger) *http.Server {
@@ -217,6 +224,7 @@ func httpServer(h http.Handler, log *zap.Logger) *http.Server {
 		Handler:           h,
 		ReadHeaderTimeout: headersWithin,
 		ReadTimeout:       30 * time.Second, // a body of 1 MiB on a slow line
+		WriteTimeout:      answersWithin,
 		IdleTimeout:       idleFor,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          zap.NewStdLog(log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+	"go.uber.org/goleak"
 
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/pglocal"
@@ -27,10 +29,22 @@ var databases atomic.Int64
 
 const template = "template_customersync"
 
-// Main starts a server, runs the tests and stops it. Use:
+// Main starts a server, runs the tests and stops it; goroutines that are left
+// then are a failure. Use:
 //
 //	func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
 func Main(m *testing.M) int {
+	if code := run(m); code != 0 {
+		return code
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := goleak.Find(); err != nil {
+		return fail(err)
+	}
+	return 0
+}
+
+func run(m *testing.M) int {
 	dir, err := os.MkdirTemp(root(), "customersync-test-")
 	if err != nil {
 		return fail(err)

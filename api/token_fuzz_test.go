@@ -1,0 +1,84 @@
+package api
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/MicahParks/keyfunc/v3"
+	"github.com/golang-jwt/jwt/v5"
+	"golang.org/x/time/rate"
+)
+
+const fuzzedIssuer, fuzzedAudience = "https://issuer/", "https://api"
+
+// fuzzedTokens verify by one key, without an issuer to ask.
+func fuzzedTokens(f *testing.F) (*tokens, *rsa.PrivateKey) {
+	f.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		f.Fatal(err)
+	}
+	set, err := json.Marshal(map[string]any{"keys": []any{map[string]any{
+		"kty": "RSA", "kid": "k1", "alg": "RS256", "use": "sig", "n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()),
+		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
+	}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	keys, err := keyfunc.NewJWKSetJSON(set)
+	if err != nil {
+		f.Fatal(err)
+	}
+	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
+	return &tokens{
+		keys:       &jwks{keys: keys, now: now, unknown: rate.NewLimiter(0, 0)},
+		parser:     newParser(Config{Issuer: fuzzedIssuer, Audience: fuzzedAudience, Now: now}),
+		emailClaim: "email", now: now, verified: map[[sha256.Size]byte]verified{},
+	}, key
+}
+
+// FuzzToken tries headers and payloads both signed by the issuer's key and not:
+// the latter are all refused, and of the former only what is for us gets in.
+func FuzzToken(f *testing.F) {
+	const header = `{"alg":"RS256","kid":"k1","typ":"JWT"}`
+	f.Add(header, `{"iss":"https://issuer/","aud":"https://api","sub":"a@clients","iat":1800000000,"exp":1800000060}`, "AAAA")
+	f.Add(header, `{"iss":"https://issuer/","aud":["https://api"],"sub":"auth0|1","sub":"auth0|2","iat":1800000000,"exp":1800000060}`, "")
+	f.Add(`{"alg":"none","kid":"k1"}`, `{}`, "")
+	f.Add(`{"alg":"RS256","kid":"k1","crit":["exp"]}`, `{"iss":1,"aud":null,"sub":{},"exp":1e400}`, ".")
+	tokens, key := fuzzedTokens(f)
+	f.Fuzz(func(t *testing.T, header, payload, signature string) {
+		text := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
+		if p, err := tokens.principal(t.Context(), text+"."+signature); err == nil {
+			t.Errorf("forged %q %q: %+v", header, payload, p)
+		} else if toFailure(err).status != 403 {
+			t.Errorf("forged: %v", err)
+		}
+		hash := sha256.Sum256([]byte(text))
+		signed, err := rsa.SignPKCS1v15(rand.Reader, key, crypto.SHA256, hash[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := tokens.principal(t.Context(), text+"."+base64.RawURLEncoding.EncodeToString(signed))
+		if err != nil {
+			if toFailure(err).status != 403 {
+				t.Errorf("signed: %v", err)
+			}
+			return
+		}
+		claims, err := parseObject([]byte(payload), nil)
+		if err != nil {
+			t.Fatalf("%q is read in more than one way", payload)
+		}
+		var read jwt.RegisteredClaims
+		if json.Unmarshal([]byte(payload), &read) != nil || string(claims["iss"]) == "" || p.subject == "" || !isText(p.subject) || !p.expires.After(tokens.now().Add(-clockSkew)) {
+			t.Errorf("%q became %+v", payload, p)
+		}
+	})
+}

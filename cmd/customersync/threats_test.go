@@ -1,0 +1,42 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A defence whose test is gone is a claim.
+func TestTheThreatModelNamesTestsThatExist(t *testing.T) {
+	t.Parallel()
+	var tests strings.Builder
+	must(t, filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		tests.Write(text)
+		return err
+	}))
+	model, err := os.ReadFile("../../deploy/docs/threat-model.md")
+	must(t, err)
+	named := regexp.MustCompile("`((Test|Fuzz)[A-Za-z0-9]+)`").FindAllStringSubmatch(string(model), -1)
+	if len(named) < 30 {
+		t.Errorf("only %d tests are named", len(named))
+	}
+	listed := map[string]bool{}
+	for _, name := range named {
+		listed[name[1]] = true
+		if !strings.Contains(tests.String(), "\nfunc "+name[1]+"(") {
+			t.Errorf("%s is no test", name[1])
+		}
+	}
+	for _, attack := range regexp.MustCompile(`(?m)^func (TestAttack[A-Za-z0-9]+)\(`).FindAllStringSubmatch(tests.String(), -1) {
+		if !listed[attack[1]] {
+			t.Errorf("%s is not in the threat model", attack[1])
+		}
+	}
+}
