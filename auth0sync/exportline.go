@@ -135,14 +135,9 @@ func (r *plainReader) textOrNull(bit uint, v *fastjson.Value) string {
 
 func (r *plainReader) yes(bit uint, v *fastjson.Value) bool {
 	r.once(bit)
-	switch v.Type() {
-	case fastjson.TypeTrue:
-		return true
-	case fastjson.TypeFalse, fastjson.TypeNull:
-		return false
-	}
-	r.ok = false
-	return false
+	kind := v.Type()
+	r.ok = r.ok && (kind == fastjson.TypeTrue || kind == fastjson.TypeFalse || kind == fastjson.TypeNull)
+	return kind == fastjson.TypeTrue
 }
 
 // identities reads the one identity that most users have. Linked ones are for the

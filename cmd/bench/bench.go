@@ -199,7 +199,7 @@ const (
 	apiAddress  = "127.0.0.1:4391"
 	opsAddress  = "127.0.0.1:4392"
 	apiURL      = "http://" + apiAddress
-	streamToken = "bench-bench-bench-bench-bench-bench"
+	streamToken = "bench-bench-bench-bench-bench-bench" //nolint:gosec // of a daemon on loopback that lives for minutes
 )
 
 // clone runs something on a copy of the full database.

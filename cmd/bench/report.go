@@ -103,9 +103,9 @@ func newReport(o options) report {
 func (r *report) add(results ...result) { r.Results = append(r.Results, results...) }
 
 func (r *report) write(out io.Writer, path string) error {
-	fmt.Fprintf(out, "\n%d customers, %d rounds, %d processors, %s\n\n", r.Customers, r.Rounds, r.CPUs, r.Go)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "what\tours\tlimit\tratio\tgoal\tcpu µs\t")
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0) // what cannot be written, Flush tells
+	_, _ = fmt.Fprintf(table, "\n%d customers, %d rounds, %d processors, %s\n\n", r.Customers, r.Rounds, r.CPUs, r.Go)
+	_, _ = fmt.Fprintln(table, "what\tours\tlimit\tratio\tgoal\tcpu µs\t")
 	for _, one := range r.Results {
 		limit, ratio, met, cpu := "", "", "", ""
 		if one.CPU > 0 {
@@ -120,7 +120,7 @@ func (r *report) write(out io.Writer, path string) error {
 		if one.Note != "" {
 			met += " (" + one.Note + ")"
 		}
-		fmt.Fprintf(table, "%s, %s\t%s\t%s\t%s\t%s\t%s\t%s\n", one.What, one.Unit, figure(one.Ours), limit, ratio, one.Goal, cpu, met)
+		_, _ = fmt.Fprintf(table, "%s, %s\t%s\t%s\t%s\t%s\t%s\t%s\n", one.What, one.Unit, figure(one.Ours), limit, ratio, one.Goal, cpu, met)
 	}
 	if err := table.Flush(); err != nil || path == "" {
 		return err
