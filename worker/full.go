@@ -54,10 +54,8 @@ func (p *pass) full(ctx context.Context) error {
 	if err := p.list(ctx, waiting); err != nil {
 		return err
 	}
-	for ids := range slices.Chunk(waiting.ids, pageSize) {
-		if err := p.settleListed(ctx, ids); err != nil {
-			return err
-		}
+	if err := p.settleListed(ctx, waiting.ids); err != nil {
+		return err
 	}
 	if err := p.compare(ctx); err != nil {
 		return err
@@ -118,12 +116,66 @@ func (w *waitingList) meet(u auth0sync.User, s *customer.Sighting) error {
 	return err
 }
 
-// settleListed decides about customers by what the listing has of them. Those that
-// wait no longer are left alone.
+// settleListed decides about customers by what the listing has of them. A page is
+// decided while the one before it is written: what a decision stands on is checked
+// again where it is written.
 func (p *pass) settleListed(ctx context.Context, ids []customer.ID) error {
+	return beside(ctx, p.apply, func(ctx context.Context, write func(plan) error) error {
+		for page := range slices.Chunk(ids, pageSize) {
+			looks, err := p.listed(ctx, page)
+			if err != nil {
+				return err
+			}
+			decided, err := p.decideAll(ctx, looks)
+			if err != nil {
+				return err
+			}
+			if p.order.DryRun {
+				continue
+			}
+			if err := write(decided); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// beside produces things while those before them are consumed, one by one and in
+// their order, by another goroutine. It returns when both have come to an end; an
+// error of either ends the other.
+func beside[T any](ctx context.Context, consume func(context.Context, T) error, produce func(context.Context, func(T) error) error) error {
+	things := make(chan T)
+	consuming, ctx := errgroup.WithContext(ctx)
+	consuming.Go(func() error {
+		for thing := range things {
+			if err := consume(ctx, thing); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	err := produce(ctx, func(thing T) error {
+		select {
+		case things <- thing:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+	close(things)
+	if failed := consuming.Wait(); failed != nil {
+		return failed // it is what ended produce
+	}
+	return err
+}
+
+// listed reads what the listing has of customers. Those that wait no longer are
+// left alone.
+func (p *pass) listed(ctx context.Context, ids []customer.ID) ([]look, error) {
 	page, err := p.store.DueByID(ctx, ids)
 	if err != nil {
-		return fmt.Errorf("read who waits: %w", err)
+		return nil, fmt.Errorf("read who waits: %w", err)
 	}
 	byKey, byID := map[customer.EmailKey]*look{}, map[customer.ID]*look{}
 	looks := make([]look, 0, len(page))
@@ -142,12 +194,12 @@ func (p *pass) settleListed(ctx context.Context, ids []customer.ID) error {
 	}
 	observations, err := p.store.Met(ctx, keys, ids)
 	if err != nil {
-		return fmt.Errorf("read who was met: %w", err)
+		return nil, fmt.Errorf("read who was met: %w", err)
 	}
 	for _, o := range observations {
 		var u auth0sync.User
 		if err := json.Unmarshal(o, &u); err != nil {
-			return fmt.Errorf("read who was met: %w", err)
+			return nil, fmt.Errorf("read who was met: %w", err)
 		}
 		key := u.Sightings()[0].Key
 		keyed, named := byKey[key], byID[u.CustomerID]
@@ -158,7 +210,7 @@ func (p *pass) settleListed(ctx context.Context, ids []customer.ID) error {
 			named.found = append(named.found, u)
 		}
 	}
-	return p.settle(ctx, looks)
+	return looks, nil
 }
 
 // list reads all users of the tenant, by an export where that is allowed, else by
@@ -230,35 +282,22 @@ func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sy
 		return 0, fmt.Errorf("clear the listing: %w", err)
 	}
 	// What was read is written while more is read.
-	batches := make(chan []customer.Sighting)
-	writing, ctx := errgroup.WithContext(ctx)
-	writing.Go(func() error {
-		for batch := range batches {
-			if err := p.store.List(ctx, p.fence, batch); err != nil {
-				return fmt.Errorf("write the listing: %w", err)
-			}
+	write := func(ctx context.Context, batch []customer.Sighting) error {
+		if err := p.store.List(ctx, p.fence, batch); err != nil {
+			return fmt.Errorf("write the listing: %w", err)
 		}
 		return nil
-	})
-	n, err = p.gather(ctx, w, users, total, batches)
-	close(batches)
-	if failed := writing.Wait(); failed != nil {
-		return n, failed // gather was stopped by it
 	}
+	err = beside(ctx, write, func(_ context.Context, send func([]customer.Sighting) error) (err error) {
+		n, err = p.gather(w, users, total, send)
+		return err
+	})
 	p.tell(n, total)
 	return n, err
 }
 
-// gather makes batches of a listing, until its end or that of ctx.
-func (p *pass) gather(ctx context.Context, w *waitingList, users iter.Seq2[auth0sync.User, error], total int, to chan<- []customer.Sighting) (n int, err error) {
-	send := func(batch []customer.Sighting) error {
-		select {
-		case to <- batch:
-			return nil
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+// gather makes batches of a listing.
+func (p *pass) gather(w *waitingList, users iter.Seq2[auth0sync.User, error], total int, send func([]customer.Sighting) error) (n int, err error) {
 	var batch []customer.Sighting
 	for u, err := range users {
 		if err != nil {

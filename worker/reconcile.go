@@ -181,11 +181,19 @@ func (p *pass) reconcile(ctx context.Context, page []customer.Due) error {
 
 // settle decides about looks and writes what was decided.
 func (p *pass) settle(ctx context.Context, looks []look) error {
+	decided, err := p.decideAll(ctx, looks)
+	if err != nil || p.order.DryRun {
+		return err
+	}
+	return p.apply(ctx, decided)
+}
+
+func (p *pass) decideAll(ctx context.Context, looks []look) (plan, error) {
+	decided := plan{seen: map[string]customer.Seen{}}
 	world, err := p.world(ctx, looks...)
 	if err != nil {
-		return fmt.Errorf("read who holds what: %w", err)
+		return decided, fmt.Errorf("read who holds what: %w", err)
 	}
-	decided := plan{seen: map[string]customer.Seen{}}
 	for _, l := range looks {
 		switch {
 		case l.skipped:
@@ -196,13 +204,10 @@ func (p *pass) settle(ctx context.Context, looks []look) error {
 		}
 		p.tally.Looked++
 		if err := p.decide(ctx, &decided, l, world); err != nil {
-			return err
+			return decided, err
 		}
 	}
-	if p.order.DryRun {
-		return nil
-	}
-	return p.apply(ctx, decided)
+	return decided, nil
 }
 
 // world reads who holds what, as far as the decisions about these looks ask.
