@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bufio"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -81,17 +82,30 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	if d.until != nil {
 		context.AfterFunc(d.until, func() { _ = conn.Close() }) //nolint:contextcheck // whoever waits for it is told
 	}
-	return deadlineConn{conn, d.timeout}, nil
+	c := &deadlineConn{Conn: conn, timeout: d.timeout}
+	c.ahead = bufio.NewReaderSize(readFunc(c.readSoon), readAhead)
+	return c, nil
 }
+
+// readAhead is as much as is read of what the server has sent: lib/pq takes 4 KiB
+// at a time, which for a listing is a wake-up every 50 customers.
+const readAhead = 32 << 10
 
 // deadlineConn gives each read and write its own deadline.
 type deadlineConn struct {
 	net.Conn
 	timeout time.Duration
+	ahead   *bufio.Reader
 }
 
+type readFunc func([]byte) (int, error)
+
+func (f readFunc) Read(b []byte) (int, error) { return f(b) }
+
 // Read implements net.Conn.
-func (c deadlineConn) Read(b []byte) (int, error) {
+func (c *deadlineConn) Read(b []byte) (int, error) { return c.ahead.Read(b) }
+
+func (c *deadlineConn) readSoon(b []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
 	}
@@ -99,7 +113,7 @@ func (c deadlineConn) Read(b []byte) (int, error) {
 }
 
 // Write implements net.Conn.
-func (c deadlineConn) Write(b []byte) (int, error) {
+func (c *deadlineConn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
 	}
