@@ -3,6 +3,7 @@ GO ?= go
 GOLANGCI := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 20s
 SEEDS ?= 1000
+SCALE ?= 1
 
 .PHONY: help
 help: ## list the targets
@@ -36,6 +37,10 @@ fuzz: ## run every fuzz target for FUZZTIME
 .PHONY: convergence
 convergence: postgres cc ## drive SEEDS worlds through every lane and hold the rows against the rule
 	$(GO) test -count=1 -timeout 60m -run TestEveryLaneConverges ./worker -converge.seeds=$(SEEDS)
+
+.PHONY: trials
+trials: postgres ## inject faults and count what is lost; SCALE multiplies the rounds, SEED replays
+	$(GO) run ./cmd/trials -scale $(SCALE) $(if $(SEED),-seed $(SEED))
 
 .PHONY: docs
 docs: build ## write the generated parts of the README
