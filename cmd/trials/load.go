@@ -33,10 +33,10 @@ func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
 	stop := make(chan struct{})
 	errs := make(chan error, clients)
 	var wg sync.WaitGroup
-	for n := range uint64(clients) {
+	for n := range clients {
 		wg.Go(func() {
-			dice := rand.New(rand.NewPCG(seed, n)) //nolint:gosec // it must repeat
-			errs <- l.work(ctx, dice, int(n), stop)
+			dice := rand.New(rand.NewPCG(seed, uint64(n))) //nolint:gosec // it must repeat
+			errs <- l.work(ctx, dice, n, stop)
 		})
 	}
 	err := until(ctx, giveUp, "load", func() bool { return l.inFlight.Load() > 0 || len(errs) > 0 })

@@ -48,7 +48,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("trials", flag.ContinueOnError)
-	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of everything that is left to chance, but the machine's timing") //nolint:gosec // never negative
+	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of everything that is left to chance, but the machine's timing")
 	scale := flags.Float64("scale", 1, "multiplies the rounds")
 	if err := flags.Parse(args); err != nil {
 		return err
