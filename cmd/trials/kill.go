@@ -32,6 +32,7 @@ func kill(ctx context.Context, w *world, rounds int, dice *rand.Rand) (result, e
 			w.line("kill: %d rounds, %d operations acknowledged", got.rounds, l.ledger.operations())
 		}
 	}
+	w.line("kill: after the last round %d of %d who signed up were still to be linked", l.unlinked(ctx), l.signedUp())
 	err := until(ctx, linkWithin, "everybody who signed up to be linked", func() bool { return l.unlinked(ctx) == 0 })
 	return got, errors.Join(err, l.check(ctx, &got))
 }

@@ -81,3 +81,14 @@ func (l *load) unlinked(ctx context.Context) int {
 	}
 	return n
 }
+
+// signedUp is how many should be linked in the end.
+func (l *load) signedUp() int {
+	n := 0
+	for _, a := range l.ledger.all() {
+		if a.signedUp && !a.closed {
+			n++
+		}
+	}
+	return n
+}
