@@ -7,6 +7,8 @@ FUZZTIME ?= 20s
 SEEDS ?= 1000
 SEED ?= 0
 
+SCALE ?= 1
+
 .PHONY: help
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,6 +65,10 @@ attacks: postgres cc ## attack the daemon in full, for half an hour; SEED=n repl
 .PHONY: mutants
 mutants: postgres ## take each guard away in a copy and see that a test notices
 	.ci/mutants
+
+.PHONY: trials
+trials: postgres ## inject faults and count what is lost; SCALE multiplies the rounds, SEED replays
+	$(GO) run ./cmd/trials -scale $(SCALE) $(if $(SEED),-seed $(SEED))
 
 .PHONY: docs
 docs: build ## write the generated parts of the README

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"database/sql"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/lib/pq"
+
+	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
+	"github.com/ahiko-io/customersync/store/storetest"
+)
+
+func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }
+
+const (
+	ada  = "01993a3c-5f4e-7c1a-9d0e-6a1f0c5b2e11"
+	alan = "01993a3c-5f4e-7c1a-9d0e-6a1f0c5b2e12"
+)
+
+// whole is what a faultless round leaves: Ada is linked, Alan renamed. Nothing
+// guards the rows, so that a test can break them.
+const whole = `
+	drop trigger customers_guard on customers;
+	drop trigger history_guard on history;
+	drop index customers_live_auth_user;
+	alter table customers drop constraint customers_active_is_linked, drop constraint customers_pending_has_reason;
+	insert into customers (id, created_at, updated_at, first_name, last_name, auth_user_id, email_address, email_key, lifecycle, version, created_by, reason) values
+	  ('` + ada + `', '2026-01-01', '2026-01-02', 'Ada', 'L', 'email|ada', 'ada@example.com', 'ada@example.com', 'active', 2, 'x', null),
+	  ('` + alan + `', '2026-01-01', '2026-01-02', 'Al', 'T', null, 'alan@example.com', 'alan@example.com', 'auth_pending', 2, 'x', 'waiting');
+	insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field, from_value, to_value, from_lifecycle, to_lifecycle, why, evidence) values
+	  ('` + ada + `', 1, '2026-01-01', 'api', '', '', 'created', null, null, null, null, 'auth_pending', '', null),
+	  ('` + ada + `', 2, '2026-01-02', 'run', '', '', 'linked', null, null, 'email|ada', 'auth_pending', 'active', '', '{"auth_user_id":"email|ada"}'),
+	  ('` + alan + `', 1, '2026-01-01', 'api', '', '', 'created', null, null, null, null, 'auth_pending', '', null),
+	  ('` + alan + `', 2, '2026-01-02', 'api', '', '', 'patched', 'first_name', 'Alan', 'Al', 'auth_pending', 'auth_pending', '', null);
+	insert into idempotency_keys (scope, key, body_sha256, outcome, customer_id) values
+	  ('s', 'k1', '', 'created', '` + ada + `'), ('s', 'k2', '', 'created', '` + alan + `')`
+
+var told = []account{
+	{id: ada, email: "ada@example.com", key: "k1", firstName: "Ada"},
+	{id: alan, email: "alan@example.com", key: "k2", firstName: "Al", patches: 1},
+}
+
+func verified(ids ...string) (users []auth0sim.User) {
+	for _, id := range ids {
+		users = append(users, auth0sim.User{ID: id, Email: "ada@example.com", EmailVerified: true})
+	}
+	return users
+}
+
+// broken is a database as whole leaves it, with one thing done to it.
+func broken(t *testing.T, by string) *sql.DB {
+	t.Helper()
+	connector, err := pq.NewConnector(storetest.DSN(t))
+	must(t, err)
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { _ = db.Close() })
+	_, err = db.Exec(whole + ";" + by)
+	must(t, err)
+	return db
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTheCheckerComplainsOf(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ by, lost, wrong string }{
+		"nothing in whole data":      {},
+		"a gap in the history":       {by: "update history set version = 7 where version = 2 and change = 'linked'", wrong: "not a chain"},
+		"a version without history":  {by: "update customers set version = 3 where first_name = 'Al'", wrong: "not a chain"},
+		"history that jumps":         {by: "update history set from_lifecycle = 'inactive' where change = 'linked'", wrong: "from state to state"},
+		"history with another end":   {by: "update history set to_lifecycle = 'inactive' where change = 'patched'", wrong: "ends otherwise"},
+		"history of another time":    {by: "update customers set updated_at = '2026-02-02' where first_name = 'Al'", wrong: "ends otherwise"},
+		"a name of no history":       {by: "update customers set first_name = 'Bob' where first_name = 'Al'", wrong: "not the last one", lost: alan},
+		"one user on two":            {by: "update customers set auth_user_id = 'email|ada', lifecycle = 'active'", wrong: "two live customers"},
+		"active and not linked":      {by: "update customers set auth_user_id = null", wrong: "active and linked"},
+		"linked and not active":      {by: "update customers set lifecycle = 'auth_pending'", wrong: "active and linked"},
+		"a link without evidence":    {by: "update history set evidence = null", wrong: "without kept evidence"},
+		"evidence of another user":   {by: `update history set evidence = '{"auth_user_id":"email|bob"}'`, wrong: "without kept evidence"},
+		"a link to another user":     {by: "update customers set auth_user_id = 'email|bob' where lifecycle = 'active'", wrong: "is linked to email|bob"},
+		"a key without its effect":   {by: "update idempotency_keys set customer_id = gen_random_uuid() where key = 'k1'", wrong: "key without its effect", lost: ada},
+		"an effect without its key":  {by: "delete from idempotency_keys where key = 'k2'", wrong: "without exactly one idempotency key", lost: alan},
+		"a customer that is gone":    {by: "delete from history where customer_id = '" + alan + "'; delete from customers where id = '" + alan + "'", lost: alan, wrong: "1 customers"},
+		"a change that is gone":      {by: "delete from history where change = 'patched'; update customers set version = 1, updated_at = '2026-01-01', first_name = 'Alan' where first_name = 'Al'", lost: alan},
+		"a close that nobody wanted": {by: "update customers set lifecycle = 'inactive' where first_name = 'Al'", lost: alan},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := check(t.Context(), broken(t, c.by), verified("email|ada"), told)
+			must(t, err)
+			complains(t, "lost", got.lost, c.lost)
+			complains(t, "wrong", got.wrong, c.wrong)
+			if c.lost+c.wrong == "" && len(got.lost)+len(got.wrong) > 0 {
+				t.Errorf("complains of whole data: %+v", got)
+			}
+		})
+	}
+}
+
+func complains(t *testing.T, kind string, got []string, of string) {
+	t.Helper()
+	if all := strings.Join(got, "\n"); !strings.Contains(all, of) {
+		t.Errorf("%s: nothing of %q in %q", kind, of, all)
+	}
+}
+
+func TestALinkMustBeToTheOneUserWhoVerified(t *testing.T) {
+	t.Parallel()
+	db := broken(t, "")
+	unverified := verified("email|ada")
+	unverified[0].EmailVerified = false
+	for name, users := range map[string][]auth0sim.User{"nobody": nil, "unverified": unverified, "two": verified("email|ada", "auth0|ada")} {
+		got, err := check(t.Context(), db, users, told)
+		must(t, err)
+		if len(got.wrong) != 1 {
+			t.Errorf("%s: %q", name, got.wrong)
+		}
+	}
+}
+
+func TestARoundThatDidNotStrikeShowsNothing(t *testing.T) {
+	t.Parallel()
+	for name, r := range map[string]result{
+		"no rounds": {}, "one missed": {rounds: 2, injected: 1},
+		"lost": {rounds: 1, injected: 1, lost: []string{"x"}}, "wrong": {rounds: 1, injected: 1, wrong: []string{"x"}},
+	} {
+		if r.verdict("t") == nil {
+			t.Errorf("%s: passed", name)
+		}
+	}
+	if err := (result{rounds: 2, injected: 2}).verdict("t"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTrialsInShort(t *testing.T) {
+	t.Parallel()
+	for _, trial := range trials() {
+		t.Run(trial.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := trial.in(t.Context(), t.Output(), 3, 1)
+			must(t, err)
+			must(t, got.verdict(trial.name))
+		})
+	}
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// load is clients at work on replicas, each with customers of its own.
+type load struct {
+	w        *world
+	replicas []*replica
+	ledger   *ledger
+	made     atomic.Int64 // numbers the customers
+	inFlight atomic.Int64
+}
+
+// clients is how many work at the same time.
+const clients = 4
+
+// during runs the load for as long as do takes, and then lets each client end
+// what it is at: after it the ledger is exact.
+func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := make(chan struct{})
+	errs := make(chan error, clients)
+	var wg sync.WaitGroup
+	for n := range clients {
+		wg.Go(func() {
+			dice := rand.New(rand.NewPCG(seed, uint64(n))) //nolint:gosec // it must repeat
+			errs <- l.work(ctx, dice, n, stop)
+		})
+	}
+	err := until(ctx, giveUp, "load", func() bool { return l.inFlight.Load() > 0 || len(errs) > 0 })
+	if err == nil {
+		err = do()
+	}
+	close(stop)
+	wg.Wait()
+	for range clients {
+		if e := <-errs; err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// work makes customers and lives their lives until stop.
+func (l *load) work(ctx context.Context, dice *rand.Rand, turn int, stop <-chan struct{}) error {
+	transport := &http.Transport{MaxIdleConnsPerHost: 2}
+	defer transport.CloseIdleConnections()
+	c := &client{w: l.w, http: &http.Client{Transport: transport, Timeout: 10 * time.Second}, replicas: l.replicas, turn: turn, inFlight: &l.inFlight}
+	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if err := l.life(ctx, c, dice); err != nil {
+			return err
+		}
+		c.turn++
+	}
+}
+
+// life is one customer's: made, read, renamed some times, perhaps signed up at
+// Auth0 before or after that, perhaps closed.
+func (l *load) life(ctx context.Context, c *client, dice *rand.Rand) error {
+	n := l.made.Add(1)
+	email := fmt.Sprintf("person%d@example.com", n)
+	a := account{email: customer.EmailKey(email), key: fmt.Sprintf("key-%d", n), firstName: "Ada"}
+	early, late := dice.IntN(4) == 0, dice.IntN(3) == 0
+	if early {
+		if err := l.signUp(&a); err != nil {
+			return err
+		}
+	}
+	got, took, err := c.insist(ctx, http.MethodPost, "", fmt.Sprintf(`{"first_name":"Ada","last_name":"L","email_address":%q}`, email), a.key)
+	if err != nil {
+		return err
+	}
+	a.id = got.ID
+	l.ledger.acknowledged(a, took)
+	if late && !early {
+		if err := l.signUp(&a); err != nil {
+			return err
+		}
+	}
+	for range dice.IntN(4) {
+		if err := l.rename(ctx, c, &a); err != nil {
+			return err
+		}
+	}
+	if dice.IntN(4) > 0 {
+		return nil
+	}
+	_, took, err = c.insist(ctx, http.MethodDelete, "/"+string(a.id), "", "")
+	if err == nil {
+		a.closed = true
+		l.ledger.acknowledged(a, took)
+	}
+	return err
+}
+
+// signUp has the Action call the webhook of one replica, whether or not that one
+// is alive.
+func (l *load) signUp(a *account) error {
+	a.signedUp = true
+	verified := true
+	_, err := l.w.tenant.SignUp(auth0sim.SignUp{Email: string(a.email), Connection: auth0sim.Passwordless, EmailVerified: &verified})
+	return err
+}
+
+// rename changes a customer and reads it back.
+func (l *load) rename(ctx context.Context, c *client, a *account) error {
+	a.patches++
+	a.firstName = fmt.Sprintf("Ada%d", a.patches)
+	_, took, err := c.insist(ctx, http.MethodPatch, "/"+string(a.id), fmt.Sprintf(`{"first_name":%q}`, a.firstName), "")
+	if err != nil {
+		return err
+	}
+	l.ledger.acknowledged(*a, took)
+	got, took, err := c.insist(ctx, http.MethodGet, "/"+string(a.id), "", "")
+	if err != nil {
+		return err
+	}
+	l.ledger.acknowledged(*a, took)
+	if got.Data.FirstName != a.firstName {
+		return fmt.Errorf("customer %s: read %q after %q was acknowledged", a.id, got.Data.FirstName, a.firstName)
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+// Command trials injects faults into a running customersync and counts what is
+// lost or wrong afterwards. It is not part of the product.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"syscall"
+	"text/tabwriter"
+	"time"
+)
+
+// trial is one kind of fault, and how often it strikes at scale 1.
+type trial struct {
+	name   string
+	rounds int
+	run    func(ctx context.Context, w *world, rounds int, dice *rand.Rand) (result, error)
+}
+
+// trials are all there are, in the order of the table.
+func trials() []trial {
+	return []trial{{"kill", 500, kill}}
+}
+
+// result is a trial's line in the table.
+type result struct {
+	rounds, injected int
+	operations       int             // acknowledged
+	lost, wrong      []string        // what the checker found, in words
+	unavailable      []time.Duration // by round: the longest that an operation took until it was acknowledged
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "trials:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("trials", flag.ContinueOnError)
+	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of everything that is left to chance, but the machine's timing")
+	scale := flags.Float64("scale", 1, "multiplies the rounds")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "seed %d\n", *seed)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "trial\trounds\tinjected\toperations\tlost\twrong\tp95 unavailable")
+	var failed error
+	for _, t := range trials() {
+		got, err := t.in(ctx, out, max(1, int(float64(t.rounds)**scale)), *seed)
+		failed = errors.Join(failed, err, got.verdict(t.name))
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%s\n", t.name, got.rounds, got.injected, got.operations,
+			len(got.lost), len(got.wrong), p95(got.unavailable).Round(time.Millisecond))
+	}
+	return errors.Join(table.Flush(), failed)
+}
+
+// in runs a trial in a world of its own.
+func (t trial) in(ctx context.Context, out io.Writer, rounds int, seed uint64) (got result, err error) {
+	w, err := newWorld(ctx, out)
+	if err != nil {
+		return result{}, fmt.Errorf("%s: %w", t.name, err)
+	}
+	defer func() { err = errors.Join(err, w.close()) }()
+	got, err = t.run(ctx, w, rounds, rand.New(rand.NewPCG(seed, 0))) //nolint:gosec // it must repeat
+	if err != nil {
+		err = fmt.Errorf("%s, after %d rounds: %w", t.name, got.rounds, err)
+	}
+	return got, err
+}

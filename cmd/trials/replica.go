@@ -1,0 +1,107 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// replica is one serve, at the same addresses through all its lives.
+type replica struct {
+	w        *world
+	api, ops string // host:port
+	cmd      *exec.Cmd
+	said     *bytes.Buffer // of this life; to be read when it has ended
+}
+
+// startWithin is how long a replica may take to be ready.
+const startWithin = 30 * time.Second
+
+func (w *world) newReplica(ctx context.Context) (*replica, error) {
+	api, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ops, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &replica{w: w, api: api, ops: ops}
+	return r, r.start(ctx)
+}
+
+// freeAddress is one that nobody listens on just now.
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// start starts the program and waits until it is ready.
+func (r *replica) start(ctx context.Context) error {
+	r.said = &bytes.Buffer{}
+	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), r.w.binary, "serve") //nolint:gosec // built by ourselves; ended by kill
+	r.cmd.Stderr = r.said
+	r.cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + r.w.dir, "DATABASE_URL=" + r.w.postgres.DSN(),
+		"AUTH0_BASE_URL=" + r.w.sim, "AUTH0_CLIENT_ID=sim-client", "AUTH0_CLIENT_SECRET=sim-secret",
+		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_ACTION_SECRETS=" + r.w.secret,
+		"CUSTOMERSYNC_LISTEN=" + r.api, "CUSTOMERSYNC_OPS_LISTEN=" + r.ops,
+		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_LOG_LEVEL=warn",
+	}
+	if err := r.cmd.Start(); err != nil {
+		return err
+	}
+	err := until(ctx, startWithin, "a replica to be ready", func() bool { return r.ready(ctx) })
+	if err != nil {
+		_ = r.kill() // it may have ended
+		return fmt.Errorf("%w:\n%s", err, r.said)
+	}
+	return nil
+}
+
+func (r *replica) ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.ops+"/readyz", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
+	return err == nil && res.Body.Close() == nil && res.StatusCode == http.StatusOK
+}
+
+// errAlreadyDead is that a fault could not be injected.
+var errAlreadyDead = errors.New("the replica had ended by itself")
+
+// kill is kill -9, and waits until the process is gone.
+func (r *replica) kill() error {
+	_ = r.cmd.Process.Kill() // how it ended is what counts
+	_ = r.cmd.Wait()
+	status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		return fmt.Errorf("%w:\n%s", errAlreadyDead, r.said)
+	}
+	return nil
+}
+
+// until polls: there is nothing that would tell.
+func until(ctx context.Context, within time.Duration, what string, done func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waited in vain for %s: %w", what, ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}

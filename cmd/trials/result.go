@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// shown is how many faults of a kind are told in words.
+const shown = 5
+
+// verdict is an error unless every round struck and nothing was lost or wrong.
+func (r result) verdict(name string) error {
+	if r.rounds == 0 || r.injected < r.rounds {
+		return fmt.Errorf("%s: %d faults injected in %d rounds: it shows nothing", name, r.injected, r.rounds)
+	}
+	if len(r.lost)+len(r.wrong) == 0 {
+		return nil
+	}
+	told := append(first(r.lost), first(r.wrong)...)
+	return fmt.Errorf("%s: %d lost, %d wrong:\n  %s", name, len(r.lost), len(r.wrong), strings.Join(told, "\n  "))
+}
+
+func first(words []string) []string { return slices.Clone(words[:min(len(words), shown)]) }
+
+// p95 is the time that 95 of 100 rounds did not exceed.
+func p95(all []time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(all))
+	return sorted[(len(sorted)*95+99)/100-1]
+}
