@@ -6,7 +6,6 @@ COUNT ?= 6
 FUZZTIME ?= 20s
 SEEDS ?= 1000
 SEED ?= 0
-
 SCALE ?= 1
 
 .PHONY: help
@@ -68,7 +67,7 @@ mutants: postgres ## take each guard away in a copy and see that a test notices
 
 .PHONY: trials
 trials: postgres ## inject faults and count what is lost; SCALE multiplies the rounds, SEED replays
-	$(GO) run ./cmd/trials -scale $(SCALE) $(if $(SEED),-seed $(SEED))
+	$(GO) run ./cmd/trials -scale $(SCALE) $(if $(filter-out 0,$(SEED)),-seed $(SEED))
 
 .PHONY: docs
 docs: build ## write the generated parts of the README

@@ -32,8 +32,8 @@ select id, version, updated_at, 'run', 'psql', '', 'linked', 'auth_user_id', aut
 from linked;
 `
 
-// linkRounds is fewer than elsewhere: each copies the database.
-const linkRounds = 3
+// linkRounds is fewer than elsewhere: each copies the database, twice.
+const linkRounds = 2
 
 // measureLinks has all customers that wait linked from an export of the tenant,
 // each time on a fresh copy of the database.
