@@ -72,14 +72,15 @@ func run(ctx context.Context, o options) (err error) {
 	defer func() { err = errors.Join(err, b.tearDown()) }()
 	for _, m := range chosen {
 		started := time.Now()
-		results, err := m.take(ctx, b)
-		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
-		}
+		results, failed := m.take(ctx, b)
 		b.report.add(results...)
+		if failed != nil { // what was measured is told all the same
+			err = fmt.Errorf("%s: %w", m.name, failed)
+			break
+		}
 		fmt.Fprintf(os.Stderr, "%-10s %4.0f s\n", m.name, time.Since(started).Seconds())
 	}
-	return b.report.write(os.Stdout, o.json)
+	return errors.Join(b.report.write(os.Stdout, o.json), err)
 }
 
 // measure is one part of the table.
@@ -89,17 +90,17 @@ type measure struct {
 }
 
 func measures() []measure {
-	return []measure{
+	return []measure{ // those that need the table as it was filled come first
 		{"tick", measureTick},
 		{"idle", measureIdle},
-		{"read", measureReads},
-		{"create", measureCreates},
-		{"patch", measurePatches},
-		{"list", measureLists},
-		{"webhook", measureWebhooks},
-		{"decode", measureDecode},
 		{"ingest", measureIngest},
 		{"link", measureLinks},
+		{"read", measureReads},
+		{"list", measureLists},
+		{"decode", measureDecode},
+		{"patch", measurePatches},
+		{"create", measureCreates},
+		{"webhook", measureWebhooks},
 	}
 }
 
