@@ -166,13 +166,14 @@ func (s *Store) All(ctx context.Context, f customer.Filter) iter.Seq2[customer.L
 			return
 		}
 		defer func() { _ = rows.Close() }() // rows.Err below is what tells of trouble
-		var id, address sql.RawBytes
+		var id string                       // as text already, or each would be copied once more
+		var address sql.NullString
 		for rows.Next() {
 			if err := rows.Scan(&id, &address); err != nil {
 				yield(customer.Listed{}, fmt.Errorf("list customers: %w", err))
 				return
 			}
-			if !yield(customer.Listed{ID: customer.ID(id), Address: string(address)}, nil) {
+			if !yield(customer.Listed{ID: customer.ID(id), Address: address.String}, nil) {
 				return
 			}
 		}
@@ -184,7 +185,7 @@ func (s *Store) All(ctx context.Context, f customer.Filter) iter.Seq2[customer.L
 
 func listing(f customer.Filter) (query string, args []any) {
 	query = `
-		select id, email_address
+		select id::text, email_address
 		from customers
 		where true`
 	arg := func(v any) string {
@@ -205,7 +206,7 @@ func listing(f customer.Filter) (query string, args []any) {
 	if f.After != "" {
 		query += ` and id > ` + arg(string(f.After))
 	}
-	query += ` order by id`
+	query += ` order by customers.id`
 	if f.Limit > 0 {
 		query += ` limit ` + arg(f.Limit)
 	}

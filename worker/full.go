@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -74,7 +75,7 @@ func (p *pass) full(ctx context.Context) error {
 // It is all that one keeps in memory: a hash for each name that an Auth0 user may
 // say of a customer. A hash that happens to be another's keeps one user too many.
 type waitingList struct {
-	ids   []customer.ID
+	ids   []uuid.UUID
 	names map[uint64]struct{}
 	seed  maphash.Seed
 }
@@ -93,7 +94,11 @@ func (p *pass) waiting(ctx context.Context) (*waitingList, error) {
 			return w, nil
 		}
 		for _, c := range page {
-			w.ids = append(w.ids, c.ID)
+			id, err := uuid.Parse(string(c.ID))
+			if err != nil {
+				return nil, fmt.Errorf("read who waits: %w", err)
+			}
+			w.ids = append(w.ids, id)
 			w.names[maphash.String(w.seed, string(c.ID))] = struct{}{}
 			if c.Key.Matchable() {
 				w.names[maphash.String(w.seed, string(c.Key))] = struct{}{}
@@ -119,7 +124,7 @@ func (w *waitingList) meet(u auth0sync.User, s *customer.Sighting) error {
 // settleListed decides about customers by what the listing has of them. A page is
 // decided while the one before it is written: what a decision stands on is checked
 // again where it is written.
-func (p *pass) settleListed(ctx context.Context, ids []customer.ID) error {
+func (p *pass) settleListed(ctx context.Context, ids []uuid.UUID) error {
 	return beside(ctx, p.apply, func(ctx context.Context, write func(plan) error) error {
 		for page := range slices.Chunk(ids, pageSize) {
 			looks, err := p.listed(ctx, page)
@@ -172,7 +177,11 @@ func beside[T any](ctx context.Context, consume func(context.Context, T) error, 
 
 // listed reads what the listing has of customers. Those that wait no longer are
 // left alone.
-func (p *pass) listed(ctx context.Context, ids []customer.ID) ([]look, error) {
+func (p *pass) listed(ctx context.Context, waiting []uuid.UUID) ([]look, error) {
+	ids := make([]customer.ID, len(waiting))
+	for i, id := range waiting {
+		ids[i] = customer.ID(id.String())
+	}
 	page, err := p.store.DueByID(ctx, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read who waits: %w", err)

@@ -109,6 +109,15 @@ func measureIngest(ctx context.Context, b *bench) ([]result, error) {
 	return []result{absolute("events to active customers", "1/s", goal{AtLeast: 1000}, rate)}, err
 }
 
+// fillTenant gives the simulated tenant a user for each customer.
+func (b *bench) fillTenant(ctx context.Context) error {
+	if b.tenant {
+		return nil
+	}
+	b.tenant = true
+	return b.control(ctx, "POST", "fill", map[string]int{"users": b.customers}, nil)
+}
+
 // deliverAll posts an event for each of so many customers that wait.
 func deliverAll(ctx context.Context, n int) error {
 	var all sync.WaitGroup
