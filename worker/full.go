@@ -61,6 +61,10 @@ func (p *pass) full(ctx context.Context) error {
 	if err := p.compare(ctx); err != nil {
 		return err
 	}
+	// What is personal is not kept for longer than it is of use.
+	if err := p.store.ClearListing(ctx, p.fence); err != nil {
+		return fmt.Errorf("clear the listing: %w", err)
+	}
 	if p.order.Kind == KindPlan {
 		return nil
 	}

@@ -76,6 +76,9 @@ func TestAFullReconcileFindsWhatNoDeliveryTold(t *testing.T) {
 		}, got); diff != "" {
 			t.Error(diff)
 		}
+		if left, err := w.store.Met(t.Context(), []customer.EmailKey{"unverified@example.com"}, nil); err != nil || len(left) != 0 {
+			t.Errorf("%d users are kept after the end, %v", len(left), err)
+		}
 	})
 }
 
