@@ -65,9 +65,13 @@ func (s *Store) Absorb(ctx context.Context, fence int64, limit int) (customer.Ab
 }
 
 func absorb(ctx context.Context, tx *sqlx.Tx, rows []inboxRow, a *customer.Absorbed) error {
+	pointed, err := point(ctx, tx, rows)
+	if err != nil {
+		return err
+	}
 	ids, states := make([]int64, len(rows)), make([]string, len(rows))
 	for i, r := range rows {
-		state, due, err := act(ctx, tx, r)
+		state, due, err := act(ctx, tx, r, pointed[r.ID])
 		if err != nil {
 			return err
 		}
@@ -79,7 +83,7 @@ func absorb(ctx context.Context, tx *sqlx.Tx, rows []inboxRow, a *customer.Absor
 		}
 		ids[i], states[i] = r.ID, state
 	}
-	_, err := tx.ExecContext(ctx, `
+	_, err = tx.ExecContext(ctx, `
 		update inbox i
 		set state = r.state
 		from unnest($1::bigint[], $2::text[]) as r(id, state)
@@ -90,7 +94,7 @@ func absorb(ctx context.Context, tx *sqlx.Tx, rows []inboxRow, a *customer.Absor
 // act does what a delivery asks for, and says what becomes of it and whether it
 // made a customer due. A login of somebody we do not know is not kept: they come
 // by the thousand, and whoever becomes a customer is looked up anyway.
-func act(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, due bool, err error) {
+func act(ctx context.Context, tx *sqlx.Tx, r inboxRow, at pointing) (state string, due bool, err error) {
 	var doubted int64
 	if r.Deleted || len(r.Identities) > 0 {
 		if doubted, err = doubt(ctx, tx, r); err != nil {
@@ -104,9 +108,8 @@ func act(ctx context.Context, tx *sqlx.Tx, r inboxRow) (state string, due bool, 
 		state, err = askOrDone(ctx, tx, r)
 		return state, false, err
 	}
-	found, due, err := point(ctx, tx, r)
-	if due = due || doubted > 0; err != nil || found || due || r.Kind == "s" {
-		return "done", due, err
+	if due = at.due || doubted > 0; at.found || due || r.Kind == "s" {
+		return "done", due, nil
 	}
 	state, err = keepOnce(ctx, tx, r)
 	return state, false, err
@@ -177,29 +180,67 @@ func (s *Store) Complete(ctx context.Context, fence int64, p customer.Partial, h
 	})
 }
 
-// point makes the customer that a delivery names due, and says whether there is
-// a live one and whether it waits. A customer that is linked needs no hint.
-func point(ctx context.Context, tx *sqlx.Tx, r inboxRow) (found, due bool, err error) {
-	var lifecycles []string
-	err = tx.SelectContext(ctx, &lifecycles, prepared+`
-		with named as (
+// pointing is what became of a delivery that names a verified user.
+type pointing struct {
+	found bool // a live customer is named
+	due   bool // and it waits
+}
+
+// point makes the customers due that deliveries name, all at once; of several for
+// one customer the newest says whom to ask for. A customer that is linked needs no
+// hint.
+func point(ctx context.Context, tx *sqlx.Tx, rows []inboxRow) (map[int64]pointing, error) {
+	var ids []int64
+	var keys, customers, users, emails []sql.NullString
+	for _, r := range rows {
+		if r.Actionable && !r.Partial {
+			ids, keys, customers = append(ids, r.ID), append(keys, r.Key), append(customers, r.CustomerID)
+			users, emails = append(users, r.User), append(emails, r.Email)
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	var named []struct {
+		Row       int64  `db:"row"`
+		Lifecycle string `db:"lifecycle"`
+	}
+	err := tx.SelectContext(ctx, &named, prepared+`
+		with hints as materialized (
+		  select *
+		  from unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::text[]) as h(row, key, customer_id, auth_user_id, email)
+		), matched as materialized (
+		  select h.row, c.id
+		  from hints h
+		  cross join lateral (
+		    select id from customers where email_key = h.key and lifecycle <> 'inactive'
+		    union
+		    select id from customers where id = h.customer_id and lifecycle <> 'inactive'
+		    union
+		    select id from customers where auth_user_id = h.auth_user_id and lifecycle <> 'inactive') c
+		), named as materialized (
 		  select id, lifecycle
 		  from customers
-		  where (email_key = $1 or id = $2 or auth_user_id = $3) and lifecycle <> 'inactive'
+		  where id = any(array(select id from matched)) and lifecycle <> 'inactive'
 		  order by id
 		  for update
 		), pointed as (
 		  update customers c
-		  set next_check_at = clock_timestamp(), hint_auth_user_id = $3, hint_email = $4
-		  from named n
+		  set next_check_at = clock_timestamp(), hint_auth_user_id = h.auth_user_id, hint_email = h.email
+		  from (select distinct on (id) id, row from matched order by id, row desc) newest
+		  join hints h on h.row = newest.row
+		  join named n on n.id = newest.id
 		  where c.id = n.id and n.lifecycle = 'auth_pending'
 		)
-		select lifecycle
-		from named`, r.Key, r.CustomerID, r.User, r.Email)
-	for _, l := range lifecycles {
-		due = due || l == string(customer.AuthPending)
+		select m.row, n.lifecycle
+		from matched m
+		join named n on n.id = m.id`,
+		pq.Array(ids), pq.Array(keys), pq.Array(customers), pq.Array(users), pq.Array(emails))
+	pointed := map[int64]pointing{}
+	for _, n := range named {
+		pointed[n.Row] = pointing{found: true, due: pointed[n.Row].due || n.Lifecycle == string(customer.AuthPending)}
 	}
-	return len(lifecycles) > 0, due, err
+	return pointed, err
 }
 
 // LastDeliveries is when the last delivery of each source came, of those that are

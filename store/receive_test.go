@@ -60,3 +60,28 @@ func TestACrowdOfDeliveriesIsTakenInOneByOne(t *testing.T) {
 		t.Errorf("%d rows, %d with a body", rows, quarantined)
 	}
 }
+
+// Deliveries are acted on together, and yet as if one after the other: the newest
+// says whom to ask for, and one may be about several customers.
+func TestOfSeveralDeliveriesForACustomerTheNewestCounts(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	ada := create(t, s, "ada@example.com")
+	create(t, s, "bob@example.com")
+	cy := create(t, s, "cy@example.com")
+	must(t, s.CloseCustomer(t.Context(), cy, 0, byTest()))
+	both := delivery("evt_2", "bob@example.com")
+	both.Hint.CustomerID = ada
+	_, err := s.Receive(t.Context(), delivery("evt_1", "ada@example.com"), both, delivery("evt_3", "bob@example.com"), delivery("evt_4", "cy@example.com"))
+	must(t, err)
+	absorbed, err := s.Absorb(t.Context(), 0, 10)
+	if err != nil || absorbed != (customer.Absorbed{Rows: 4, Matched: 3, Kept: 1}) {
+		t.Errorf("%+v, %v", absorbed, err)
+	}
+	for key, user := range map[customer.EmailKey]string{"ada@example.com": "auth0|evt_2", "bob@example.com": "auth0|evt_3"} {
+		due, err := s.DueByEmail(t.Context(), key)
+		if err != nil || len(due) != 1 || due[0].Hint.AuthUserID != user {
+			t.Errorf("%s: %+v, %v", key, due, err)
+		}
+	}
+}
