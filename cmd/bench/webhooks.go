@@ -94,7 +94,7 @@ func measureIngest(ctx context.Context, b *bench) ([]result, error) {
 		}
 		defer func() { err = errors.Join(err, daemon.stop()) }()
 		return b.at(dsn, func(db *sqlx.DB) error {
-			waiting, err := countWaiting(ctx, db)
+			before, err := countLinked(ctx, db)
 			if err != nil {
 				return err
 			}
@@ -102,7 +102,7 @@ func measureIngest(ctx context.Context, b *bench) ([]result, error) {
 			if err := deliverAll(ctx, min(ingested, b.customers/onePending)); err != nil {
 				return err
 			}
-			rate, err = b.untilActive(ctx, db, waiting, started)
+			rate, err = b.untilActive(ctx, db, before, started)
 			return err
 		})
 	})
@@ -154,25 +154,26 @@ func deliver(ctx context.Context, user int) error {
 	return errors.Join(err, res.Body.Close())
 }
 
-// countWaiting is by the index of those that wait alone, so that asking costs little.
-func countWaiting(ctx context.Context, db *sqlx.DB) (n int, err error) {
-	err = db.GetContext(ctx, &n, `select count(*) from customers where reason is not null`)
+// countLinked is by the records of runs: to count customers would take the
+// processors from what is measured.
+func countLinked(ctx context.Context, db *sqlx.DB) (n int, err error) {
+	err = db.GetContext(ctx, &n, `select coalesce(sum(linked), 0) from runs`)
 	return n, err
 }
 
 // untilActive is how many customers a second became active since then.
-func (b *bench) untilActive(ctx context.Context, db *sqlx.DB, waited int, started time.Time) (float64, error) {
+func (b *bench) untilActive(ctx context.Context, db *sqlx.DB, before int, started time.Time) (float64, error) {
 	want := min(ingested, b.customers/onePending)
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
-		waiting, err := countWaiting(ctx, db)
-		if err != nil || waited-waiting >= want {
+		linked, err := countLinked(ctx, db)
+		if err != nil || linked-before >= want {
 			return float64(want) / time.Since(started).Seconds(), err
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("%d of %d customers active: %w", waited-waiting, want, ctx.Err())
+			return 0, fmt.Errorf("%d of %d customers active: %w", linked-before, want, ctx.Err())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
