@@ -16,16 +16,16 @@ import (
 	"time"
 )
 
-// trial is one kind of fault, and how often it strikes at scale 1.
+// trial is one kind of fault.
 type trial struct {
-	name   string
-	rounds int
-	run    func(ctx context.Context, w *world, rounds int, dice *rand.Rand) (result, error)
+	name          string
+	rounds, short int // how often it strikes at scale 1, and in a test
+	run           func(ctx context.Context, w *world, rounds int, dice *rand.Rand) (result, error)
 }
 
 // trials are all there are, in the order of the table.
 func trials() []trial {
-	return []trial{{"kill", 500, kill}}
+	return []trial{{"kill", 500, 4, kill}}
 }
 
 // result is a trial's line in the table.
@@ -49,8 +49,18 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("trials", flag.ContinueOnError)
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of everything that is left to chance, but the machine's timing")
+	only := flags.String("only", "", "one trial instead of all")
 	scale := flags.Float64("scale", 1, "multiplies the rounds")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "customersync-trials-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // of no use any more
+	binary, err := build(ctx, dir)
+	if err != nil {
 		return err
 	}
 	_, _ = fmt.Fprintf(out, "seed %d\n", *seed)
@@ -58,7 +68,10 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	_, _ = fmt.Fprintln(table, "trial\trounds\tinjected\toperations\tlost\twrong\tp95 unavailable")
 	var failed error
 	for _, t := range trials() {
-		got, err := t.in(ctx, out, max(1, int(float64(t.rounds)**scale)), *seed)
+		if *only != "" && *only != t.name {
+			continue
+		}
+		got, err := t.in(ctx, out, binary, max(1, int(float64(t.rounds)**scale)), *seed)
 		failed = errors.Join(failed, err, got.verdict(t.name))
 		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%s\n", t.name, got.rounds, got.injected, got.operations,
 			len(got.lost), len(got.wrong), p95(got.unavailable).Round(time.Millisecond))
@@ -67,8 +80,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // in runs a trial in a world of its own.
-func (t trial) in(ctx context.Context, out io.Writer, rounds int, seed uint64) (got result, err error) {
-	w, err := newWorld(ctx, out)
+func (t trial) in(ctx context.Context, out io.Writer, binary string, rounds int, seed uint64) (got result, err error) {
+	w, err := newWorld(ctx, out, binary)
 	if err != nil {
 		return result{}, fmt.Errorf("%s: %w", t.name, err)
 	}

@@ -52,7 +52,7 @@ func (r *replica) start(ctx context.Context) error {
 	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), r.w.binary, "serve") //nolint:gosec // built by ourselves; ended by kill
 	r.cmd.Stderr = r.said
 	r.cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + r.w.dir, "DATABASE_URL=" + r.w.postgres.DSN(),
+		"PATH=" + os.Getenv("PATH"), "HOME=" + r.w.dir, "DATABASE_URL=" + r.w.dsn,
 		"AUTH0_BASE_URL=" + r.w.sim, "AUTH0_CLIENT_ID=sim-client", "AUTH0_CLIENT_SECRET=sim-secret",
 		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_ACTION_SECRETS=" + r.w.secret,
 		"CUSTOMERSYNC_LISTEN=" + r.api, "CUSTOMERSYNC_OPS_LISTEN=" + r.ops,

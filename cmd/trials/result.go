@@ -22,6 +22,14 @@ func (r result) verdict(name string) error {
 	return fmt.Errorf("%s: %d lost, %d wrong:\n  %s", name, len(r.lost), len(r.wrong), strings.Join(told, "\n  "))
 }
 
+// struck ends a round.
+func (r *result) struck(injected bool) {
+	r.rounds++
+	if injected {
+		r.injected++
+	}
+}
+
 func first(words []string) []string { return slices.Clone(words[:min(len(words), shown)]) }
 
 // p95 is the time that 95 of 100 rounds did not exceed.
