@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lib/pq"
 
@@ -130,6 +131,7 @@ func TestARoundThatDidNotStrikeShowsNothing(t *testing.T) {
 	for name, r := range map[string]result{
 		"no rounds": {}, "one missed": {rounds: 2, injected: 1},
 		"lost": {rounds: 1, injected: 1, lost: []string{"x"}}, "wrong": {rounds: 1, injected: 1, wrong: []string{"x"}},
+		"late": {rounds: 1, injected: 1, within: 1, unavailable: []time.Duration{2}},
 	} {
 		if r.verdict("t") == nil {
 			t.Errorf("%s: passed", name)
