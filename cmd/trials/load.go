@@ -18,6 +18,7 @@ import (
 type load struct {
 	w        *world
 	replicas []*replica
+	clients  int      // that work at the same time
 	doors    []string // host:port of what clients call: the replicas, or what stands before them
 	ledger   *ledger
 	attempts attempts
@@ -27,7 +28,7 @@ type load struct {
 
 // newLoad starts some replicas, for clients that know them all.
 func newLoad(ctx context.Context, w *world, replicas int) (*load, error) {
-	l := &load{w: w, ledger: newLedger()}
+	l := &load{w: w, ledger: newLedger(), clients: few}
 	for range replicas {
 		r, err := w.newReplica(ctx)
 		if err != nil {
@@ -39,8 +40,8 @@ func newLoad(ctx context.Context, w *world, replicas int) (*load, error) {
 	return l, nil
 }
 
-// clients is how many work at the same time.
-const clients = 4
+// few clients leave the machine idle enough for what is tried beside them.
+const few = 4
 
 // during runs the load for as long as do takes, and then lets each client end
 // what it is at: after it the ledger is exact.
@@ -48,9 +49,9 @@ func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := make(chan struct{})
-	errs := make(chan error, clients)
+	errs := make(chan error, l.clients)
 	var wg sync.WaitGroup
-	for n := range clients {
+	for n := range l.clients {
 		wg.Go(func() {
 			dice := rand.New(rand.NewPCG(seed, uint64(n))) //nolint:gosec // it must repeat
 			errs <- l.work(ctx, dice, n, stop)
@@ -62,7 +63,7 @@ func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
 	}
 	close(stop)
 	wg.Wait()
-	for range clients {
+	for range l.clients {
 		if e := <-errs; err == nil {
 			err = e
 		}

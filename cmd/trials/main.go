@@ -28,6 +28,11 @@ func trials() []trial {
 	return []trial{
 		{"kill", 500, 4, kill},
 		{"postgres", 100, 2, crash},
+		{"frozen", 10, 1, frozen},
+		{"blackhole", 10, 1, blackHole},
+		{"crowded", 10, 1, crowded},
+		{"readonly", 10, 1, readOnly},
+		{"locked", 10, 1, locked},
 	}
 }
 
@@ -37,6 +42,7 @@ type result struct {
 	operations       int             // acknowledged
 	lost, wrong      []string        // what the checker found, in words
 	unavailable      []time.Duration // by round: the longest that an operation took until it was acknowledged
+	slowest          time.Duration   // answer while a fault lasted
 	within           time.Duration   // what of that is accepted of 95 in 100 rounds; 0: any
 }
 
