@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/url"
 
@@ -81,6 +80,11 @@ func (w *world) takeConnections(ctx context.Context) (func() error, error) {
 		}
 		return errors.Join(all, others.Close())
 	}
+	all, err := mostConnections(ctx, first)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	var lost error
 	err = until(ctx, giveUp, "all connections to be taken", func() bool {
 		for {
 			c, err := others.Conn(ctx)
@@ -89,25 +93,29 @@ func (w *world) takeConnections(ctx context.Context) (func() error, error) {
 			}
 			taken = append(taken, c)
 		}
-		return driveOut(ctx, first) == nil
+		if len(taken)+1 == all {
+			return true
+		}
+		lost = driveOut(ctx, first)
+		return lost != nil
 	})
-	if err != nil {
+	if err := errors.Join(err, lost); err != nil {
 		return nil, errors.Join(err, release())
 	}
 	return release, nil
 }
 
-var errNotAlone = errors.New("others are connected")
+// mostConnections is how many the server has.
+func mostConnections(ctx context.Context, c *sql.Conn) (n int, err error) {
+	err = c.QueryRowContext(ctx, "select setting::int from pg_settings where name = 'max_connections'").Scan(&n)
+	return n, err
+}
 
-// driveOut ends everybody else's connections; an error if there were any.
+// driveOut ends everybody else's connections.
 func driveOut(ctx context.Context, c *sql.Conn) error {
-	var ended int
-	err := c.QueryRowContext(ctx, `
-		select count(pg_terminate_backend(pid))
+	_, err := c.ExecContext(ctx, `
+		select pg_terminate_backend(pid)
 		from pg_stat_activity
-		where backend_type = 'client backend' and application_name <> $1`, hog).Scan(&ended)
-	if err == nil && ended > 0 {
-		err = fmt.Errorf("%w: %d", errNotAlone, ended)
-	}
+		where backend_type = 'client backend' and application_name <> $1`, hog)
 	return err
 }
