@@ -33,6 +33,7 @@ func trials() []trial {
 		{"crowded", 10, 1, crowded},
 		{"readonly", 10, 1, readOnly},
 		{"locked", 10, 1, locked},
+		{"restart", 100, 2, restart},
 	}
 }
 

@@ -60,6 +60,7 @@ func (r *replica) start(ctx context.Context) error {
 		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_ACTION_SECRETS=" + r.w.secret,
 		"CUSTOMERSYNC_LISTEN=" + r.api, "CUSTOMERSYNC_OPS_LISTEN=" + r.ops,
 		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_LOG_LEVEL=warn",
+		"CUSTOMERSYNC_STOP_DELAY=" + (4 * askEvery).String(),
 	}
 	if err := r.cmd.Start(); err != nil {
 		return err
