@@ -152,6 +152,7 @@ func checkDSN(dsn string, pgbouncer bool, patience time.Duration) (string, error
 		return "", errors.New("database URL: expected postgres://user:password@host:port/name?sslmode=verify-full")
 	}
 	query := u.Query()
+	listHosts(u, query)
 	local := strings.HasPrefix(query.Get("host"), "/")
 	if query.Get("sslmode") == "" && !local {
 		return "", errors.New("database URL: expected sslmode in it, such as ?sslmode=verify-full (sslmode=disable only on a trusted network)")
@@ -166,6 +167,25 @@ func checkDSN(dsn string, pgbouncer bool, patience time.Duration) (string, error
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil
+}
+
+// listHosts takes several hosts with ports, host1:5432,host2:5432, as libpq does.
+// lib/pq (v1.12.3) takes the ports for parts of the names.
+func listHosts(u *url.URL, query url.Values) {
+	if !strings.Contains(u.Host, ",") || query.Has("host") {
+		return
+	}
+	var hosts, ports []string
+	for one := range strings.SplitSeq(u.Host, ",") {
+		host, port, err := net.SplitHostPort(one)
+		if err != nil {
+			host, port = strings.Trim(one, "[]"), "5432"
+		}
+		hosts, ports = append(hosts, host), append(ports, port)
+	}
+	u.Host = ""
+	query.Set("host", strings.Join(hosts, ","))
+	query.Set("port", strings.Join(ports, ","))
 }
 
 // setLimits has the server end what we would not hear the end of. PgBouncer

@@ -749,6 +749,20 @@ func TestAServerThatFreezesIsUnavailableAndHeals(t *testing.T) {
 	}
 }
 
+// One of several hosts that can be written to is found, each with its port.
+func TestSeveralHostsWithTheirPorts(t *testing.T) {
+	t.Parallel()
+	dsn, _ := proxied(t, storetest.DSN(t))
+	there, err := url.Parse(dsn)
+	must(t, err)
+	there.Host = "127.0.0.1:1," + there.Host
+	there.RawQuery += "&target_session_attrs=read-write"
+	s, err := store.Open(store.Options{DSN: there.String()})
+	must(t, err)
+	defer s.Close()
+	must(t, s.Ready(t.Context()))
+}
+
 // Whose time is up is told so though neither the statement nor its cancel is
 // answered: not when the server's time is up too.
 func TestACallerWhoseTimeIsUpIsNotHeldByAFrozenServer(t *testing.T) {

@@ -34,6 +34,7 @@ func trials() []trial {
 		{"readonly", 10, 1, readOnly},
 		{"locked", 10, 1, locked},
 		{"restart", 100, 2, restart},
+		{"failover", 40, 1, failover},
 	}
 }
 

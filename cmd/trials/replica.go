@@ -102,15 +102,17 @@ func (r *replica) ready(ctx context.Context) bool {
 }
 
 // errAlreadyDead is that a fault could not be injected.
-var errAlreadyDead = errors.New("the replica had ended by itself")
+var errAlreadyDead = errors.New("the process had ended by itself")
 
 // kill is kill -9, and waits until the process is gone.
-func (r *replica) kill() error {
-	_ = r.cmd.Process.Kill() // how it ended is what counts
-	_ = r.cmd.Wait()
-	status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus)
+func (r *replica) kill() error { return killed(r.cmd, r.said) }
+
+func killed(cmd *exec.Cmd, said *bytes.Buffer) error {
+	_ = cmd.Process.Kill() // how it ended is what counts
+	_ = cmd.Wait()
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
-		return fmt.Errorf("%w:\n%s", errAlreadyDead, r.said)
+		return fmt.Errorf("%w:\n%s", errAlreadyDead, said)
 	}
 	return nil
 }
