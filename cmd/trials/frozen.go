@@ -34,18 +34,27 @@ func (w *world) freeze() (stopped []int, err error) {
 	if err := signalAll(stopped, syscall.SIGSTOP); err != nil {
 		return nil, err
 	}
-	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", postmaster, postmaster)) // Linux
+	children, err := childrenOf(postmaster)
 	if err != nil {
 		return stopped, err
+	}
+	return append(stopped, children...), signalAll(children, syscall.SIGSTOP)
+}
+
+// childrenOf is what a process has started, as Linux tells it.
+func childrenOf(process int) (pids []int, err error) {
+	list, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", process, process))
+	if err != nil {
+		return nil, err
 	}
 	for word := range strings.FieldsSeq(string(list)) {
 		pid, err := strconv.Atoi(word)
 		if err != nil {
-			return stopped, err
+			return nil, err
 		}
-		stopped = append(stopped, pid)
+		pids = append(pids, pid)
 	}
-	return stopped, signalAll(stopped[1:], syscall.SIGSTOP)
+	return pids, nil
 }
 
 func signalAll(pids []int, s syscall.Signal) error {

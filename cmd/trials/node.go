@@ -75,8 +75,18 @@ func (n *node) start(ctx context.Context) (err error) {
 	return nil
 }
 
-// kill is kill -9, and waits until the postmaster is gone.
-func (n *node) kill() error { return killed(n.cmd, n.said) }
+// kill is kill -9 of all its processes, as when the machine is gone. A child alone
+// would wait for ever for a lock that another one died with.
+func (n *node) kill() error {
+	if n.cmd.ProcessState != nil {
+		return errAlreadyDead // and its number may be another's by now
+	}
+	children, err := childrenOf(n.cmd.Process.Pid)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errAlreadyDead, err)
+	}
+	return errors.Join(killed(n.cmd, n.said), signalAll(children, syscall.SIGKILL))
+}
 
 // ask is the one value that a query gives, "" if it gave none.
 func (n *node) ask(ctx context.Context, query string) (value string) {
