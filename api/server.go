@@ -77,7 +77,7 @@ type Server struct {
 const (
 	basePath = "/customer/v1"
 	// requestWithin bounds a request's work, but for the streamed listing.
-	requestWithin = 8 * time.Second
+	requestWithin = 5 * time.Second
 	webhookWithin = 4 * time.Second // Auth0 gives a delivery about ten
 )
 

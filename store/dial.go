@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/lib/pq"
@@ -22,6 +23,7 @@ func connect(dsn string, d dialer, prepares bool) (*sql.DB, error) {
 	if err != nil {
 		return nil, errors.New("database URL: not understood") // pq's error repeats the password
 	}
+	d.pooled = true
 	c.Dialer(d)
 	return sql.OpenDB(connector{c, prepares}), nil
 }
@@ -35,12 +37,13 @@ type connector struct {
 
 // Connect implements driver.Connector.
 func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := c.Connector.Connect(ctx)
+	var wire *deadlineConn
+	conn, err := c.Connector.Connect(context.WithValue(ctx, dialled{}, &wire))
 	if err != nil {
 		return nil, connectError{err}
 	}
-	if able, ok := conn.(pqConn); ok && c.prepares {
-		return &preparingConn{able, map[string]driver.Stmt{}}, nil
+	if able, ok := conn.(pqConn); ok && c.prepares && wire != nil {
+		return &preparingConn{able, wire, map[string]driver.Stmt{}}, nil
 	}
 	return conn, nil
 }
@@ -57,6 +60,7 @@ func (e connectError) Unwrap() error { return e.error }
 type dialer struct {
 	timeout time.Duration
 	until   context.Context // if not nil: its end closes the connections
+	pooled  bool            // connections for cancels are hurried
 }
 
 const connectTimeout = 5 * time.Second
@@ -84,6 +88,12 @@ func (d dialer) DialContext(ctx context.Context, network, address string) (net.C
 	}
 	c := &deadlineConn{Conn: conn, timeout: d.timeout}
 	c.ahead = bufio.NewReaderSize(readFunc(c.readSoon), readAhead)
+	switch place, ok := ctx.Value(dialled{}).(**deadlineConn); {
+	case ok:
+		*place = c // of several hosts the last one that was tried is taken
+	case d.pooled:
+		c.hurried.Store(true)
+	}
 	return c, nil
 }
 
@@ -95,6 +105,7 @@ const readAhead = 32 << 10
 type deadlineConn struct {
 	net.Conn
 	timeout time.Duration
+	hurried atomic.Bool // the caller's time is up
 	ahead   *bufio.Reader
 }
 
@@ -108,6 +119,9 @@ func (c *deadlineConn) Read(b []byte) (int, error) { return c.ahead.Read(b) }
 func (c *deadlineConn) readSoon(b []byte) (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
+	}
+	if c.hurried.Load() { // asked last, or hurry could be undone
+		c.hurry()
 	}
 	return c.Conn.Read(b)
 }
@@ -138,6 +152,7 @@ func checkDSN(dsn string, pgbouncer bool, patience time.Duration) (string, error
 		return "", errors.New("database URL: expected postgres://user:password@host:port/name?sslmode=verify-full")
 	}
 	query := u.Query()
+	listHosts(u, query)
 	local := strings.HasPrefix(query.Get("host"), "/")
 	if query.Get("sslmode") == "" && !local {
 		return "", errors.New("database URL: expected sslmode in it, such as ?sslmode=verify-full (sslmode=disable only on a trusted network)")
@@ -152,6 +167,25 @@ func checkDSN(dsn string, pgbouncer bool, patience time.Duration) (string, error
 	}
 	u.RawQuery = query.Encode()
 	return u.String(), nil
+}
+
+// listHosts takes several hosts with ports, host1:5432,host2:5432, as libpq does.
+// lib/pq (v1.12.3) takes the ports for parts of the names.
+func listHosts(u *url.URL, query url.Values) {
+	if !strings.Contains(u.Host, ",") || query.Has("host") {
+		return
+	}
+	var hosts, ports []string
+	for one := range strings.SplitSeq(u.Host, ",") {
+		host, port, err := net.SplitHostPort(one)
+		if err != nil {
+			host, port = strings.Trim(one, "[]"), "5432"
+		}
+		hosts, ports = append(hosts, host), append(ports, port)
+	}
+	u.Host = ""
+	query.Set("host", strings.Join(hosts, ","))
+	query.Set("port", strings.Join(ports, ","))
 }
 
 // setLimits has the server end what we would not hear the end of. PgBouncer

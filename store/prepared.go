@@ -23,6 +23,7 @@ const prepared = "/* prepared */ "
 // second connection: with none left, all transactions would wait for each other.
 type preparingConn struct {
 	pqConn
+	wire  *deadlineConn // that it goes over
 	ready map[string]driver.Stmt
 }
 
@@ -41,6 +42,7 @@ type pqConn interface {
 
 // QueryContext implements driver.QueryerContext.
 func (c *preparingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	defer c.boundBy(ctx)()
 	if !strings.HasPrefix(query, prepared) {
 		return c.pqConn.QueryContext(ctx, query, args)
 	}
@@ -54,6 +56,7 @@ func (c *preparingConn) QueryContext(ctx context.Context, query string, args []d
 
 // ExecContext implements driver.ExecerContext.
 func (c *preparingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	defer c.boundBy(ctx)()
 	if !strings.HasPrefix(query, prepared) {
 		return c.pqConn.ExecContext(ctx, query, args)
 	}

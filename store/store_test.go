@@ -749,6 +749,49 @@ func TestAServerThatFreezesIsUnavailableAndHeals(t *testing.T) {
 	}
 }
 
+// One of several hosts that can be written to is found, each with its port.
+func TestSeveralHostsWithTheirPorts(t *testing.T) {
+	t.Parallel()
+	dsn, _ := proxied(t, storetest.DSN(t))
+	there, err := url.Parse(dsn)
+	must(t, err)
+	there.Host = "127.0.0.1:1," + there.Host
+	there.RawQuery += "&target_session_attrs=read-write"
+	s, err := store.Open(store.Options{DSN: there.String()})
+	must(t, err)
+	defer s.Close()
+	must(t, s.Ready(t.Context()))
+}
+
+// Whose time is up is told so though neither the statement nor its cancel is
+// answered: not when the server's time is up too.
+func TestACallerWhoseTimeIsUpIsNotHeldByAFrozenServer(t *testing.T) {
+	t.Parallel()
+	dsn, frozen := proxied(t, storetest.DSN(t))
+	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: time.Hour})
+	must(t, err)
+	defer s.Close()
+	create(t, s, "ada@example.com") // its statements are prepared now
+	frozen.Store(true)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	told := make(chan error, 1)
+	go func() {
+		_, _, err := s.Create(ctx, draft(t, "alan@example.com"), nil, byTest())
+		told <- err
+	}()
+	select {
+	case err := <-told:
+		if !errors.Is(err, customer.ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("it was never told")
+	}
+	frozen.Store(false)
+	create(t, s, "alan@example.com")
+}
+
 // lib/pq's listener holds the lock that its Close needs while it waits for the
 // server, so a server that is frozen could keep the daemon from ending.
 func TestListenEndsThoughTheServerIsFrozen(t *testing.T) {

@@ -26,6 +26,7 @@ type config struct {
 	pgBouncer   bool
 	listen      string
 	opsListen   string
+	stopDelay   time.Duration
 
 	domain       string
 	baseURL      string
@@ -79,6 +80,7 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		pgBouncer:     f.yes("pgbouncer"),
 		listen:        f.address("listen"),
 		opsListen:     f.address("ops_listen"),
+		stopDelay:     f.delay("stop_delay"),
 		domain:        f.domain("auth0_domain"),
 		baseURL:       f.loopbackURL("auth0_base_url"),
 		clientID:      f.text("auth0_client_id"),
@@ -237,6 +239,14 @@ func (f *faults) duration(key string) time.Duration {
 	d, err := time.ParseDuration(f.text(key))
 	if err != nil || d <= 0 {
 		f.add(key, "a duration above 0, such as 24h or 90m")
+	}
+	return d
+}
+
+func (f *faults) delay(key string) time.Duration {
+	d, err := time.ParseDuration(f.text(key))
+	if err != nil || d < 0 {
+		f.add(key, "a duration, such as 5s or 0s")
 	}
 	return d
 }

@@ -82,7 +82,7 @@ func tenantOf(t *testing.T, o auth0sim.Options) (*auth0sim.Tenant, []string) {
 	sim.SetBaseURL(server.URL)
 	return sim, []string{
 		"AUTH0_BASE_URL=" + server.URL, "AUTH0_CLIENT_ID=sim-client", "AUTH0_CLIENT_SECRET=sim-secret",
-		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_LISTEN=127.0.0.1:0", "CUSTOMERSYNC_OPS_LISTEN=127.0.0.1:0",
+		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_LISTEN=127.0.0.1:0", "CUSTOMERSYNC_OPS_LISTEN=127.0.0.1:0", "CUSTOMERSYNC_STOP_DELAY=0s",
 	}
 }
 

@@ -73,9 +73,10 @@ const (
 	mostConnections = 8192
 )
 
-// serve runs the daemon over a database until ctx ends, then drains: no new
-// requests, those in flight and the run in hand come to their end or are rolled
-// back, the lease is released.
+// serve runs the daemon over a database until ctx ends. Then /readyz fails, and
+// requests are taken for as long as load balancers may need to notice. After that it
+// drains: no new requests, those in flight and the run in hand come to their end or
+// are rolled back, the lease is released.
 func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logger) error {
 	d, err := assemble(ctx, c, dsn, log)
 	if err != nil {
@@ -111,9 +112,11 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 	var serveErr error
 	select {
 	case <-ctx.Done():
+		log.Info("stopping", zap.Duration("requests_are_taken_for", c.stopDelay))
+		stopWork() // another replica may go on with it
+		serveErr = linger(c.stopDelay, failed)
 	case serveErr = <-failed:
 	}
-	log.Info("stopping")
 	stopWork()
 	drain(apiServer, log) //nolint:contextcheck // ctx has ended
 	work.Wait()
@@ -145,8 +148,19 @@ func assemble(ctx context.Context, c config, dsn string, log *zap.Logger) (*daem
 	health := ops.New([]ops.Check{
 		{Name: "database", Do: s.Ready},
 		{Name: "signing_keys", Do: server.Ready},
+		{Name: "serving", Do: func(context.Context) error { return stopping(ctx) }},
 	}, registry)
 	return &daemon{s, w, server, health}, nil
+}
+
+var errStopping = errors.New("stopping")
+
+// stopping is an error from when the daemon was told to stop.
+func stopping(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errStopping
+	}
+	return nil
 }
 
 // syncer puts together what looks customers up: store, directory, worker.
@@ -228,6 +242,16 @@ func httpServer(h http.Handler, log *zap.Logger) *http.Server {
 		IdleTimeout:       idleFor,
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          zap.NewStdLog(log.WithOptions(zap.IncreaseLevel(zap.ErrorLevel))),
+	}
+}
+
+// linger waits, unless the listeners fail.
+func linger(d time.Duration, failed <-chan error) error {
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(d):
+		return nil
 	}
 }
 

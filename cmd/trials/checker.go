@@ -51,6 +51,12 @@ var rules = []struct{ broken, query string }{
 		where lifecycle <> 'inactive' and auth_user_id is not null
 		group by auth_user_id
 		having count(*) > 1`},
+	{"a customer was linked twice, and nobody was unlinked", `
+		select customer_id::text
+		from history
+		where change = 'linked'
+		group by customer_id
+		having count(*) > 1`},
 	{"active and linked are not the same", `
 		select id::text
 		from customers

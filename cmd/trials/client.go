@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -16,11 +15,9 @@ import (
 // client is an application's back end: it tries each operation until it is
 // acknowledged, at one replica and then at the other.
 type client struct {
-	w        *world
-	http     *http.Client
-	replicas []*replica
-	turn     int
-	inFlight *atomic.Int64
+	load *load
+	http *http.Client
+	turn int
 }
 
 // giveUp is when an operation has been refused for so long that nothing heals.
@@ -61,17 +58,28 @@ func (c *client) insist(ctx context.Context, method, path, body, key string) (an
 	}
 }
 
-// try is one request; an error means that there was no whole answer.
+// try is one request, and notes what came of it; an error means that there was no
+// whole answer.
 func (c *client) try(ctx context.Context, method, path, body, key string) (int, answer, error) {
-	c.inFlight.Add(1)
-	defer c.inFlight.Add(-1)
-	at := c.replicas[c.turn%len(c.replicas)].api
+	c.load.inFlight.Add(1)
+	defer c.load.inFlight.Add(-1)
+	began := time.Now()
+	status, a, err := c.send(ctx, method, path, body, key)
+	if err != nil {
+		status = 0
+	}
+	c.load.attempts.note(method, began, status)
+	return status, a, err
+}
+
+func (c *client) send(ctx context.Context, method, path, body, key string) (int, answer, error) {
+	at := c.load.doors[c.turn%len(c.load.doors)]
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+at+"/customer/v1/customers"+path, bytes.NewBufferString(body))
 	if err != nil {
 		return 0, answer{}, err
 	}
-	req.Header.Set("Authorization", "Bearer "+c.w.token)
-	req.Header.Set("Ahiko-App-Id", c.w.appKey)
+	req.Header.Set("Authorization", "Bearer "+c.load.w.token)
+	req.Header.Set("Ahiko-App-Id", c.load.w.appKey)
 	req.Header.Set("Content-Type", "application/json")
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)

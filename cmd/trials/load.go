@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -17,13 +18,30 @@ import (
 type load struct {
 	w        *world
 	replicas []*replica
+	clients  int      // that work at the same time
+	doors    []string // host:port of what clients call: the replicas, or what stands before them
 	ledger   *ledger
+	attempts attempts
 	made     atomic.Int64 // numbers the customers
 	inFlight atomic.Int64
 }
 
-// clients is how many work at the same time.
-const clients = 4
+// newLoad starts some replicas, for clients that know them all.
+func newLoad(ctx context.Context, w *world, replicas int) (*load, error) {
+	l := &load{w: w, ledger: newLedger(), clients: few}
+	for range replicas {
+		r, err := w.newReplica(ctx)
+		if err != nil {
+			l.killAll()
+			return nil, err
+		}
+		l.replicas, l.doors = append(l.replicas, r), append(l.doors, r.api)
+	}
+	return l, nil
+}
+
+// few clients leave the machine idle enough for what is tried beside them.
+const few = 4
 
 // during runs the load for as long as do takes, and then lets each client end
 // what it is at: after it the ledger is exact.
@@ -31,9 +49,9 @@ func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := make(chan struct{})
-	errs := make(chan error, clients)
+	errs := make(chan error, l.clients)
 	var wg sync.WaitGroup
-	for n := range clients {
+	for n := range l.clients {
 		wg.Go(func() {
 			dice := rand.New(rand.NewPCG(seed, uint64(n))) //nolint:gosec // it must repeat
 			errs <- l.work(ctx, dice, n, stop)
@@ -45,7 +63,7 @@ func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
 	}
 	close(stop)
 	wg.Wait()
-	for range clients {
+	for range l.clients {
 		if e := <-errs; err == nil {
 			err = e
 		}
@@ -57,7 +75,7 @@ func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
 func (l *load) work(ctx context.Context, dice *rand.Rand, turn int, stop <-chan struct{}) error {
 	transport := &http.Transport{MaxIdleConnsPerHost: 2}
 	defer transport.CloseIdleConnections()
-	c := &client{w: l.w, http: &http.Client{Transport: transport, Timeout: 10 * time.Second}, replicas: l.replicas, turn: turn, inFlight: &l.inFlight}
+	c := &client{load: l, http: &http.Client{Transport: transport, Timeout: 10 * time.Second}, turn: turn}
 	for {
 		select {
 		case <-stop:
@@ -137,4 +155,15 @@ func (l *load) rename(ctx context.Context, c *client, a *account) error {
 		return fmt.Errorf("customer %s: read %q after %q was acknowledged", a.id, got.Data.FirstName, a.firstName)
 	}
 	return nil
+}
+
+// check has the checker look at everything.
+func (l *load) check(ctx context.Context, got *result) error {
+	found, err := check(ctx, l.w.db, l.w.tenant.Users(), l.ledger.all())
+	got.lost, got.wrong = found.lost, found.wrong
+	got.operations = l.ledger.operations()
+	if err == nil && len(found.lost)+len(found.wrong) > 0 {
+		err = errors.New("stopped at the first fault")
+	}
+	return err
 }

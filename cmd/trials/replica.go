@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -52,11 +55,12 @@ func (r *replica) start(ctx context.Context) error {
 	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), r.w.binary, "serve") //nolint:gosec // built by ourselves; ended by kill
 	r.cmd.Stderr = r.said
 	r.cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + r.w.dir, "DATABASE_URL=" + r.w.postgres.DSN(),
+		"PATH=" + os.Getenv("PATH"), "HOME=" + r.w.dir, "DATABASE_URL=" + r.w.dsn,
 		"AUTH0_BASE_URL=" + r.w.sim, "AUTH0_CLIENT_ID=sim-client", "AUTH0_CLIENT_SECRET=sim-secret",
 		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_ACTION_SECRETS=" + r.w.secret,
 		"CUSTOMERSYNC_LISTEN=" + r.api, "CUSTOMERSYNC_OPS_LISTEN=" + r.ops,
 		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_LOG_LEVEL=warn",
+		"CUSTOMERSYNC_STOP_DELAY=" + (4 * askEvery).String(),
 	}
 	if err := r.cmd.Start(); err != nil {
 		return err
@@ -69,6 +73,25 @@ func (r *replica) start(ctx context.Context) error {
 	return nil
 }
 
+// goroutines is how many the replica has, by its own metrics.
+func (r *replica) goroutines(ctx context.Context) (n int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.ops+"/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = res.Body.Close() }() // read to its end
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(text), "\ngo_goroutines ")
+	return strconv.Atoi(strings.SplitN(rest, "\n", 2)[0])
+}
+
 func (r *replica) ready(ctx context.Context) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.ops+"/readyz", nil)
 	if err != nil {
@@ -79,15 +102,17 @@ func (r *replica) ready(ctx context.Context) bool {
 }
 
 // errAlreadyDead is that a fault could not be injected.
-var errAlreadyDead = errors.New("the replica had ended by itself")
+var errAlreadyDead = errors.New("the process had ended by itself")
 
 // kill is kill -9, and waits until the process is gone.
-func (r *replica) kill() error {
-	_ = r.cmd.Process.Kill() // how it ended is what counts
-	_ = r.cmd.Wait()
-	status, ok := r.cmd.ProcessState.Sys().(syscall.WaitStatus)
+func (r *replica) kill() error { return killed(r.cmd, r.said) }
+
+func killed(cmd *exec.Cmd, said *bytes.Buffer) error {
+	_ = cmd.Process.Kill() // how it ended is what counts
+	_ = cmd.Wait()
+	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
-		return fmt.Errorf("%w:\n%s", errAlreadyDead, r.said)
+		return fmt.Errorf("%w:\n%s", errAlreadyDead, said)
 	}
 	return nil
 }

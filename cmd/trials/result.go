@@ -10,16 +10,28 @@ import (
 // shown is how many faults of a kind are told in words.
 const shown = 5
 
-// verdict is an error unless every round struck and nothing was lost or wrong.
+// verdict is an error unless every round struck, nothing was lost or wrong, and
+// service was back in time.
 func (r result) verdict(name string) error {
 	if r.rounds == 0 || r.injected < r.rounds {
 		return fmt.Errorf("%s: %d faults injected in %d rounds: it shows nothing", name, r.injected, r.rounds)
+	}
+	if took := p95(r.unavailable); r.within > 0 && took > r.within {
+		return fmt.Errorf("%s: unavailable for %s, expected at most %s", name, took, r.within)
 	}
 	if len(r.lost)+len(r.wrong) == 0 {
 		return nil
 	}
 	told := append(first(r.lost), first(r.wrong)...)
 	return fmt.Errorf("%s: %d lost, %d wrong:\n  %s", name, len(r.lost), len(r.wrong), strings.Join(told, "\n  "))
+}
+
+// struck ends a round.
+func (r *result) struck(injected bool) {
+	r.rounds++
+	if injected {
+		r.injected++
+	}
 }
 
 func first(words []string) []string { return slices.Clone(words[:min(len(words), shown)]) }

@@ -82,6 +82,12 @@ func (l *load) unlinked(ctx context.Context) int {
 	return n
 }
 
+// links is how many links were made.
+func (l *load) links(ctx context.Context) (n int, err error) {
+	err = l.w.db.QueryRowContext(ctx, "select count(*) from history where change = 'linked'").Scan(&n)
+	return n, err
+}
+
 // signedUp is how many should be linked in the end.
 func (l *load) signedUp() int {
 	n := 0

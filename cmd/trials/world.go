@@ -29,6 +29,7 @@ type world struct {
 	dir      string
 	binary   string
 	postgres *pglocal.Server
+	dsn      string  // of the replicas
 	db       *sql.DB // of the checker
 	tenant   *auth0sim.Tenant
 	server   *http.Server
@@ -38,8 +39,8 @@ type world struct {
 	token    string // a machine's, with all permissions
 }
 
-func newWorld(ctx context.Context, out io.Writer) (w *world, err error) {
-	w = &world{out: out}
+func newWorld(ctx context.Context, out io.Writer, binary string) (w *world, err error) {
+	w = &world{out: out, binary: binary}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -51,22 +52,20 @@ func newWorld(ctx context.Context, out io.Writer) (w *world, err error) {
 	if err := os.Chmod(w.dir, 0o711); err != nil { //nolint:gosec // Postgres' own user must get to its folder in it
 		return w, err
 	}
-	if err := w.build(ctx); err != nil {
-		return w, err
-	}
 	if err := w.startTenant(ctx); err != nil {
 		return w, err
 	}
 	return w, w.startPostgres(ctx)
 }
 
-func (w *world) build(ctx context.Context) error {
-	w.binary = filepath.Join(w.dir, "customersync")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", w.binary, "github.com/ahiko-io/customersync/cmd/customersync") //nolint:gosec // a path of our own
+// build makes the program, in a folder of its own.
+func build(ctx context.Context, dir string) (binary string, err error) {
+	binary = filepath.Join(dir, "customersync")
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/ahiko-io/customersync/cmd/customersync") //nolint:gosec // a path of our own
 	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build: %w: %s", err, output)
+		return "", fmt.Errorf("build: %w: %s", err, output)
 	}
-	return nil
+	return binary, nil
 }
 
 func (w *world) startTenant(ctx context.Context) error {
@@ -92,12 +91,13 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 	if w.postgres, err = pglocal.Start(ctx, pglocal.Options{Dir: filepath.Join(w.dir, "pg"), Durable: true}); err != nil {
 		return err
 	}
-	connector, err := pq.NewConnector(w.postgres.DSN())
+	w.dsn = w.postgres.DSN()
+	connector, err := pq.NewConnector(w.dsn)
 	if err != nil {
 		return err
 	}
 	w.db = sql.OpenDB(connector)
-	s, err := store.Open(store.Options{DSN: w.postgres.DSN()})
+	s, err := store.Open(store.Options{DSN: w.dsn})
 	if err != nil {
 		return err
 	}
