@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/jmoiron/sqlx"
 
@@ -18,7 +17,7 @@ import (
 // any other: if the same user is still the only match, it is linked again.
 func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error) {
 	if p.Field != customer.FieldAuthUserID {
-		return s.rename(ctx, id, p, ifVersion, cause)
+		return s.rename(ctx, renaming{id, p, ifVersion, cause})
 	}
 	var after row
 	err := s.inTx(ctx, "patch", func(tx *sqlx.Tx) error {
@@ -71,57 +70,6 @@ func patch(ctx context.Context, tx *sqlx.Tx, before row, p customer.Patch, c *ch
 
 // moved is the part of an update that every change of a customer has.
 const moved = `version = version + 1, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')`
-
-// rename changes a name in one statement: the row is not locked while anything is
-// on the wire. What it finds once it has the lock is the newest version, and so is
-// what it changes.
-func (s *Store) rename(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error) {
-	var now struct {
-		row
-		Changed bool `db:"changed"`
-	}
-	err := s.read(ctx, "patch", func(ctx context.Context) error {
-		return s.db.GetContext(ctx, &now, prepared+`
-			with before as (
-			  select `+columns+`
-			  from customers
-			  where id = $1
-			  for update
-			), after as (
-			  update customers c
-			  set first_name = case when $2 = 'first_name' then $3 else c.first_name end,
-			    last_name = case when $2 = 'last_name' then $3 else c.last_name end,
-			    version = c.version + 1, updated_at = greatest(clock_timestamp(), c.updated_at + interval '1 microsecond')
-			  from before b
-			  where c.id = b.id and b.lifecycle <> 'inactive' and ($4 = 0 or b.version = $4)
-			    and $3 <> case when $2 = 'first_name' then b.first_name else b.last_name end
-			  returning c.*
-			), written as (
-			  insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field,
-			    from_value, to_value, from_lifecycle, to_lifecycle, why)
-			  select a.id, a.version, a.updated_at, $5, $6, $7, 'patched', $2,
-			    case when $2 = 'first_name' then b.first_name else b.last_name end, $3, b.lifecycle, a.lifecycle, $8
-			  from after a
-			  join before b on b.id = a.id
-			)
-			select `+columns+`, true as changed
-			from after
-			union all
-			select `+columns+`, false
-			from before
-			where not exists (select from after)`,
-			string(id), string(p.Field), p.Value, ifVersion, string(cause.Kind), cause.Actor, cause.RequestID, cause.Why)
-	})
-	switch {
-	case err != nil:
-		return customer.Customer{}, err
-	case !now.Changed && ifVersion != 0 && now.Version != ifVersion:
-		return customer.Customer{}, fmt.Errorf("patch: %w", customer.ErrStale)
-	case !now.Changed && now.Lifecycle == string(customer.Inactive):
-		return customer.Customer{}, fmt.Errorf("patch: %w", customer.ErrInactive)
-	}
-	return now.customer(), nil
-}
 
 // linkByHand links as somebody trusted said. A customer without an e-mail
 // address is due at once, to get its user's.

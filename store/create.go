@@ -21,6 +21,22 @@ import (
 // customer.ErrKeyInFlight are about the idempotency key; whatever else a request
 // with a key came to is kept and answered again.
 func (s *Store) Create(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error) {
+	if plain(d, link) {
+		made, err := s.making.ask(ctx, making{d, cause})
+		switch {
+		case errors.Is(err, errMadeAlready):
+			return d.ID, true, nil
+		case err != nil:
+			return "", false, err
+		case made:
+			return d.ID, true, nil
+		}
+	}
+	return s.createAlone(ctx, d, link, cause)
+}
+
+// createAlone makes a customer in a transaction of its own.
+func (s *Store) createAlone(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error) {
 	var came outcome
 	// The first round writes without a look: mostly nobody has the address. If
 	// somebody has, the second finds them; the third is for whoever takes it, or the

@@ -42,6 +42,8 @@ type Store struct {
 
 	byID, byEmail, byAuthUser *together[string, *customer.Customer]
 	receiving                 *together[[]customer.Delivery, []bool]
+	renaming                  *together[renaming, *renamed]
+	making                    *together[making, bool]
 
 	watchers watchers
 }
@@ -67,7 +69,7 @@ func Open(o Options) (*Store, error) {
 	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
 	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout}
 	s.byID, s.byEmail, s.byAuthUser = s.finder(findByID), s.finder(findByEmail), s.finder(findByAuthUser)
-	s.receiving = s.receiver()
+	s.receiving, s.renaming, s.making = s.receiver(), s.renamer(), s.maker()
 	if !o.PgBouncer {
 		s.listen = func(until context.Context) *pq.Listener {
 			return pq.NewDialListener(dialer{timeout: listenerRest, until: until}, dsn, time.Second, 30*time.Second, nil)

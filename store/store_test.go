@@ -771,14 +771,18 @@ func TestACallerWhoseTimeIsUpIsNotHeldByAFrozenServer(t *testing.T) {
 	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: time.Hour})
 	must(t, err)
 	defer s.Close()
-	create(t, s, "ada@example.com") // its statements are prepared now
+	id := create(t, s, "ada@example.com")
+	link := func(ctx context.Context, user string) error { // in a transaction of its own
+		_, err := s.Patch(ctx, id, customer.Patch{Field: customer.FieldAuthUserID, Value: user}, 0, byTest())
+		return err
+	}
+	must(t, link(t.Context(), "auth0|1")) // its statements are prepared now
 	frozen.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	told := make(chan error, 1)
 	go func() {
-		_, _, err := s.Create(ctx, draft(t, "alan@example.com"), nil, byTest())
-		told <- err
+		told <- link(ctx, "auth0|2")
 	}()
 	select {
 	case err := <-told:
@@ -789,7 +793,7 @@ func TestACallerWhoseTimeIsUpIsNotHeldByAFrozenServer(t *testing.T) {
 		t.Fatal("it was never told")
 	}
 	frozen.Store(false)
-	create(t, s, "alan@example.com")
+	must(t, link(t.Context(), "auth0|3"))
 }
 
 // lib/pq's listener holds the lock that its Close needs while it waits for the

@@ -57,7 +57,7 @@ func (t *together[Q, A]) ask(ctx context.Context, question Q) (A, error) {
 	case <-a.done:
 		return a.answer, a.err
 	case <-ctx.Done():
-		return none, ctx.Err()
+		return none, told(ctx, "gave up", ctx.Err())
 	case <-late.C:
 		return none, fmt.Errorf("%w: no answer in time", customer.ErrUnavailable)
 	}
