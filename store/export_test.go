@@ -30,3 +30,40 @@ func Tell(s *Store, id customer.ID) { s.watchers.tell(id) }
 
 // DB is the store's pool.
 func DB(s *Store) *sqlx.DB { return s.db }
+
+// Renaming is a name to change in a round with others.
+type Renaming struct {
+	ID        customer.ID
+	Field     customer.Field
+	Name      string
+	IfVersion int64
+}
+
+// RenameTogether does one round, and tells what became of each; "" was left out.
+func RenameTogether(ctx context.Context, s *Store, all ...Renaming) (told []string, err error) {
+	var round []renaming
+	for _, r := range all {
+		round = append(round, renaming{r.ID, customer.Patch{Field: r.Field, Value: r.Name}, r.IfVersion, customer.Cause{Kind: customer.ByAPI}})
+	}
+	done, err := s.renaming.do(ctx, round)
+	for _, d := range done {
+		switch {
+		case d == nil:
+			told = append(told, "")
+		case d.changed:
+			told = append(told, d.now.FirstName+" "+d.now.LastName+" changed")
+		default:
+			told = append(told, d.now.FirstName+" "+d.now.LastName+" as it was")
+		}
+	}
+	return told, err
+}
+
+// MakeTogether does one round, and tells who was made.
+func MakeTogether(ctx context.Context, s *Store, cause customer.Cause, drafts ...customer.Draft) (made []bool, err error) {
+	var round []making
+	for _, d := range drafts {
+		round = append(round, making{d, cause})
+	}
+	return s.making.do(ctx, round)
+}
