@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -28,7 +26,7 @@ const (
 	// together is the grid on which customers that were put off come due.
 	together = 30 * time.Second
 	// abreast is how many single look-ups are under way at once.
-	abreast = 4
+	abreast = 8
 )
 
 // errGivenUp ends a pass after too many failures in a row.
@@ -115,24 +113,24 @@ func skip(looks []*look) {
 
 // oneByOne looks up each customer by itself, a few at a time.
 func (p *pass) oneByOne(ctx context.Context, looks []*look) error {
-	for some := range slices.Chunk(looks, abreast) {
-		if p.failures >= patience || ctx.Err() != nil {
-			skip(some)
-			continue
-		}
-		var group errgroup.Group
-		for _, l := range some {
-			group.Go(func() error {
+	answered := make(chan *look)
+	begun, underWay := 0, 0
+	for {
+		for ; begun < len(looks) && underWay < abreast && p.failures < patience && ctx.Err() == nil; begun++ {
+			underWay++
+			go func(l *look) {
 				l.found, l.partial, l.err = p.ask(inTime(ctx, l.due), l.due)
 				l.asked = l.err == nil
-				return nil
-			})
+				answered <- l // each look keeps its own error
+			}(looks[begun])
 		}
-		_ = group.Wait() // each look keeps its own error
-		for _, l := range some {
-			p.count(l.err)
+		if underWay == 0 {
+			break
 		}
+		p.count((<-answered).err)
+		underWay--
 	}
+	skip(looks[begun:])
 	return p.stopping(ctx)
 }
 
