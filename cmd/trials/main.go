@@ -35,6 +35,7 @@ func trials() []trial {
 		{"locked", 10, 1, locked},
 		{"restart", 100, 2, restart},
 		{"failover", 40, 1, failover},
+		{"lease", 100, 2, lease},
 	}
 }
 
