@@ -36,6 +36,7 @@ func trials() []trial {
 		{"restart", 100, 2, restart},
 		{"failover", 40, 1, failover},
 		{"lease", 100, 2, lease},
+		{"disk", 10, 2, disk},
 	}
 }
 
