@@ -84,9 +84,8 @@ func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
 
 // work makes customers and lives their lives until stop.
 func (l *load) work(ctx context.Context, dice *rand.Rand, turn int, stop <-chan struct{}) error {
-	transport := &http.Transport{MaxIdleConnsPerHost: 2}
-	defer transport.CloseIdleConnections()
-	c := &client{load: l, http: &http.Client{Transport: transport, Timeout: l.patience}, turn: turn}
+	c := l.newClient(turn)
+	defer c.http.CloseIdleConnections()
 	for {
 		select {
 		case <-stop:
@@ -98,6 +97,10 @@ func (l *load) work(ctx context.Context, dice *rand.Rand, turn int, stop <-chan 
 		}
 		c.turn++
 	}
+}
+
+func (l *load) newClient(turn int) *client {
+	return &client{load: l, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2}, Timeout: l.patience}, turn: turn}
 }
 
 // life is one customer's: made, read, renamed some times, perhaps signed up at

@@ -37,6 +37,7 @@ func trials() []trial {
 		{"failover", 40, 1, failover},
 		{"lease", 100, 2, lease},
 		{"disk", 10, 2, disk},
+		{"linear", 100, 3, linear},
 	}
 }
 
