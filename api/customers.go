@@ -319,6 +319,7 @@ func (s *Server) patch(c *call) error {
 	if err != nil {
 		return err
 	}
+	p.Seen = found.Version
 	if _, err = s.customers.Patch(c.r.Context(), found.ID, p, version, c.cause("changed through the API")); err != nil {
 		return err
 	}

@@ -234,7 +234,8 @@ func quote(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }
 
-// searchAll reads page after page until it has as many users as there are.
+// searchAll reads page after page until it has as many users as there are, and no
+// more pages than there can be: each would be a call.
 func (d *Directory) searchAll(ctx context.Context, q string) ([]User, error) {
 	var all []User
 	for page := 0; ; page++ {
@@ -259,7 +260,7 @@ func (d *Directory) searchAll(ctx context.Context, q string) ([]User, error) {
 		if len(all) >= *answer.Total {
 			return all, nil
 		}
-		if len(some) == 0 {
+		if len(some) == 0 || (page+1)*pageSize >= mostFound {
 			return nil, fmt.Errorf("search: %w: %d of %d users came", ErrUnavailable, len(all), *answer.Total)
 		}
 	}

@@ -90,6 +90,19 @@ func TestMoreUsersOfOneAddressThanSearchTellsIsAnError(t *testing.T) {
 	}
 }
 
+func TestPagesWithoutEndAreGivenUp(t *testing.T) {
+	t.Parallel()
+	sim := tenant(t, auth0sim.Options{})
+	signUp(t, sim, auth0sim.SignUp{Email: "ada@example.com"})
+	sim.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{
+		Endpoint: "GET /api/v2/users", Body: `{"total":999,"users":[{"user_id":"auth0|1","email":"ada@example.com"}]}`,
+	}}})
+	found, err := directory(t, sim).Search(t.Context(), []string{"ada@example.com"})
+	if calls := sim.Calls()["GET /api/v2/users"]; !errors.Is(err, auth0sync.ErrUnavailable) || calls > 10 {
+		t.Errorf("%d users, %v, after %d calls", len(found), err, calls)
+	}
+}
+
 func TestIDsAreSentAsTheyAre(t *testing.T) {
 	t.Parallel()
 	sim := tenant(t, auth0sim.Options{})

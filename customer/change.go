@@ -52,6 +52,10 @@ type Claim struct {
 type Patch struct {
 	Field Field
 	Value string
+	// Seen is a version that the customer had when this was asked for; 0 is none.
+	// By what happened since, a change whose answer got lost is told from one that was
+	// not made.
+	Seen int64
 }
 
 // Field names a field that may be patched, as the API spells it.

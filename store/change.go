@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/jmoiron/sqlx"
@@ -17,25 +18,26 @@ import (
 // any other: if the same user is still the only match, it is linked again.
 func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error) {
 	if p.Field != customer.FieldAuthUserID {
-		return s.rename(ctx, renaming{id, p, ifVersion, cause})
+		return s.rename(ctx, id, p, ifVersion, cause)
+	}
+	c := change{what: "linked", field: string(p.Field), to: p.Value}
+	if p.Value == "" {
+		c.what = "unlinked"
 	}
 	var after row
 	err := s.inTx(ctx, "patch", func(tx *sqlx.Tx) error {
-		before, err := lockVersion(ctx, tx, id, ifVersion)
-		if err != nil {
+		before, done, err := lockVersion(ctx, tx, id, p.Seen, ifVersion, c, cause)
+		switch {
+		case err != nil:
 			return err
-		}
-		if before.Lifecycle == string(customer.Inactive) {
-			return customer.ErrInactive
-		}
-		current := before.AuthUserID.String
-		if current == p.Value {
+		case done, before.AuthUserID.String == p.Value && before.Lifecycle != string(customer.Inactive):
 			after = before
 			return nil
+		case before.Lifecycle == string(customer.Inactive):
+			return customer.ErrInactive
 		}
-		c := change{field: string(p.Field), from: current, to: p.Value, before: customer.Lifecycle(before.Lifecycle)}
-		after, err = patch(ctx, tx, before, p, &c)
-		if err != nil {
+		c.from, c.before = before.AuthUserID.String, customer.Lifecycle(before.Lifecycle)
+		if after, err = relink(ctx, tx, before, p.Value); err != nil {
 			return err
 		}
 		return writeHistory(ctx, tx, after, c, cause)
@@ -43,29 +45,43 @@ func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifV
 	return after.customer(), err
 }
 
-// lockVersion reads a customer for a change.
-func lockVersion(ctx context.Context, tx *sqlx.Tx, id customer.ID, ifVersion int64) (row, error) {
-	var r row
-	err := tx.GetContext(ctx, &r, prepared+`
+// lockVersion reads a customer for a change. done says that the change was made
+// already: the answer to its commit got lost, and it is tried again.
+func lockVersion(ctx context.Context, tx *sqlx.Tx, id customer.ID, seen, ifVersion int64, c change, cause customer.Cause) (r row, done bool, err error) {
+	err = tx.GetContext(ctx, &r, prepared+`
 		select `+columns+`
 		from customers
 		where id = $1
 		for update`, string(id))
-	if err == nil && ifVersion != 0 && ifVersion != r.Version {
-		return row{}, customer.ErrStale
+	since := cmp.Or(ifVersion, seen)
+	if err != nil || since == 0 || r.Version == since {
+		return r, false, err
 	}
-	return r, err
+	done, err = madeSince(ctx, tx, id, since, c, cause)
+	if err == nil && !done && ifVersion != 0 {
+		err = customer.ErrStale
+	}
+	return r, done, err
 }
 
-// patch writes who the customer is linked to and says in c what kind of change
-// that is.
-func patch(ctx context.Context, tx *sqlx.Tx, before row, p customer.Patch, c *change) (row, error) {
-	if p.Value == "" {
-		c.what = "unlinked"
+// madeSince reports whether a change after a version was this very one. A request
+// that another one repeats, to the id and the value, is no other.
+func madeSince(ctx context.Context, q sqlx.QueryerContext, id customer.ID, since int64, c change, cause customer.Cause) (made bool, err error) {
+	err = sqlx.GetContext(ctx, q, &made, `
+		select exists (
+		  select from history
+		  where customer_id = $1 and version > $2 and change = $3 and field is not distinct from $4
+		    and to_value is not distinct from $5 and request_id = $6 and actor = $7)`,
+		string(id), since, c.what, null(c.field), null(c.to), cause.RequestID, cause.Actor)
+	return made, err
+}
+
+// relink writes who the customer is linked to; "" is nobody.
+func relink(ctx context.Context, tx *sqlx.Tx, before row, authUserID string) (row, error) {
+	if authUserID == "" {
 		return unlink(ctx, tx, before)
 	}
-	c.what = "linked"
-	return linkByHand(ctx, tx, before, p.Value)
+	return linkByHand(ctx, tx, before, authUserID)
 }
 
 // moved is the part of an update that every change of a customer has.
@@ -107,10 +123,12 @@ func unlink(ctx context.Context, tx *sqlx.Tx, before row) (row, error) {
 // (R8). Errors as with Patch.
 func (s *Store) CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error {
 	return s.inTx(ctx, "close", func(tx *sqlx.Tx) error {
-		before, err := lockVersion(ctx, tx, id, ifVersion)
-		if err != nil || before.Lifecycle == string(customer.Inactive) {
+		c := change{what: "closed"}
+		before, done, err := lockVersion(ctx, tx, id, 0, ifVersion, c, cause)
+		if err != nil || done || before.Lifecycle == string(customer.Inactive) {
 			return err
 		}
+		c.before = customer.Lifecycle(before.Lifecycle)
 		var after row
 		err = tx.GetContext(ctx, &after, `
 			update customers
@@ -121,6 +139,6 @@ func (s *Store) CloseCustomer(ctx context.Context, id customer.ID, ifVersion int
 		if err != nil {
 			return err
 		}
-		return writeHistory(ctx, tx, after, change{what: "closed", before: customer.Lifecycle(before.Lifecycle)}, cause)
+		return writeHistory(ctx, tx, after, c, cause)
 	})
 }

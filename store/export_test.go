@@ -33,17 +33,17 @@ func DB(s *Store) *sqlx.DB { return s.db }
 
 // Renaming is a name to change in a round with others.
 type Renaming struct {
-	ID        customer.ID
-	Field     customer.Field
-	Name      string
-	IfVersion int64
+	ID      customer.ID
+	Field   customer.Field
+	Name    string
+	Version int64
 }
 
 // RenameTogether does one round, and tells what became of each; "" was left out.
 func RenameTogether(ctx context.Context, s *Store, all ...Renaming) (told []string, err error) {
 	var round []renaming
 	for _, r := range all {
-		round = append(round, renaming{r.ID, customer.Patch{Field: r.Field, Value: r.Name}, r.IfVersion, customer.Cause{Kind: customer.ByAPI}})
+		round = append(round, renaming{r.ID, customer.Patch{Field: r.Field, Value: r.Name}, r.Version, customer.Cause{Kind: customer.ByAPI}})
 	}
 	done, err := s.renaming.do(ctx, round)
 	for _, d := range done {

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -12,10 +14,10 @@ import (
 
 // renaming is one name to change.
 type renaming struct {
-	id        customer.ID
-	patch     customer.Patch
-	ifVersion int64
-	cause     customer.Cause
+	id      customer.ID
+	patch   customer.Patch
+	version int64 // that it must have
+	cause   customer.Cause
 }
 
 // renamed is the customer as it then is.
@@ -24,12 +26,55 @@ type renamed struct {
 	changed bool
 }
 
-// rename changes a name, in one statement with all that come at the same time.
+// rename changes a name in the version that was seen, or else in the one that it has
+// become, unless that was by this very change. So a change whose answer gets lost is
+// made once, by whichever try comes first: lib/pq (v1.12.3) reports such an answer as
+// a bad connection, on which database/sql sends the statement again by itself.
+func (s *Store) rename(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error) {
+	r := renaming{id, p, cmp.Or(ifVersion, p.Seen), cause}
+	if r.version == 0 {
+		found, err := s.Customer(ctx, id)
+		if err != nil {
+			return customer.Customer{}, fmt.Errorf("patch: %w", err)
+		}
+		r.version = found.Version
+	}
+	for {
+		done, err := s.renameVersion(ctx, r)
+		switch {
+		case err != nil:
+			return customer.Customer{}, err
+		case done.changed:
+			return done.now, nil
+		case done.now.Version == r.version && done.now.Lifecycle == customer.Inactive:
+			return customer.Customer{}, fmt.Errorf("patch: %w", customer.ErrInactive)
+		case done.now.Version == r.version:
+			return done.now, nil // it has this name
+		}
+		made := false
+		err = s.read(ctx, "patch", func(ctx context.Context) error {
+			made, err = madeSince(ctx, s.db, id, r.version, change{what: "patched", field: string(p.Field), to: p.Value}, cause)
+			return err
+		})
+		switch {
+		case err != nil:
+			return customer.Customer{}, err
+		case made:
+			return done.now, nil
+		case ifVersion != 0:
+			return customer.Customer{}, fmt.Errorf("patch: %w", customer.ErrStale)
+		}
+		r.version = done.now.Version
+	}
+}
+
+// renameVersion changes a name if the customer has this version, in one statement
+// with all that come at the same time.
 //
 // One whose row somebody else holds, whose customer another of the same round
 // changes, or that names nobody, is left out there and done by itself: nobody
 // waits for the row of another.
-func (s *Store) rename(ctx context.Context, r renaming) (customer.Customer, error) {
+func (s *Store) renameVersion(ctx context.Context, r renaming) (renamed, error) {
 	done, err := s.renaming.ask(ctx, r)
 	if err == nil && done == nil {
 		err = s.read(ctx, "patch", func(ctx context.Context) error {
@@ -43,15 +88,10 @@ func (s *Store) rename(ctx context.Context, r renaming) (customer.Customer, erro
 			return nil
 		})
 	}
-	switch {
-	case err != nil:
-		return customer.Customer{}, err
-	case !done.changed && r.ifVersion != 0 && done.now.Version != r.ifVersion:
-		return customer.Customer{}, customer.ErrStale
-	case !done.changed && done.now.Lifecycle == customer.Inactive:
-		return customer.Customer{}, customer.ErrInactive
+	if err != nil {
+		return renamed{}, err
 	}
-	return done.now, nil
+	return *done, nil
 }
 
 const (
@@ -89,10 +129,10 @@ func rename(ctx context.Context, db sqlx.QueryerContext, all []renaming, held st
 		with asked as (
 		  select distinct on (id) *
 		  from unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[])
-		    with ordinality as a(id, field, name, if_version, kind, actor, request_id, why, place)
+		    with ordinality as a(id, field, name, at_version, kind, actor, request_id, why, place)
 		  order by id, place
 		), before as (
-		  select c.*, a.place, a.field, a.name, a.if_version, a.kind, a.actor, a.request_id, a.why,
+		  select c.*, a.place, a.field, a.name, a.at_version, a.kind, a.actor, a.request_id, a.why,
 		    case a.field when 'first_name' then c.first_name else c.last_name end as old_name
 		  from asked a
 		  join customers c on c.id = a.id
@@ -103,7 +143,7 @@ func rename(ctx context.Context, db sqlx.QueryerContext, all []renaming, held st
 		    last_name = case b.field when 'last_name' then b.name else c.last_name end,
 		    version = c.version + 1, updated_at = greatest(clock_timestamp(), c.updated_at + interval '1 microsecond')
 		  from before b
-		  where c.id = b.id and b.lifecycle <> 'inactive' and (b.if_version = 0 or b.version = b.if_version)
+		  where c.id = b.id and b.lifecycle <> 'inactive' and b.version = b.at_version
 		    and b.name <> b.old_name
 		  returning b.place, c.*
 		), written as (
@@ -144,7 +184,7 @@ type renamingColumns struct {
 }
 
 func (c *renamingColumns) add(r renaming) {
-	c.ids, c.versions = append(c.ids, string(r.id)), append(c.versions, r.ifVersion)
+	c.ids, c.versions = append(c.ids, string(r.id)), append(c.versions, r.version)
 	c.fields, c.names = append(c.fields, string(r.patch.Field)), append(c.names, r.patch.Value)
 	c.kinds, c.actors = append(c.kinds, string(r.cause.Kind)), append(c.actors, r.cause.Actor)
 	c.requests, c.whys = append(c.requests, r.cause.RequestID), append(c.whys, r.cause.Why)

@@ -26,14 +26,13 @@ func TestNamesThatAreChangedTogether(t *testing.T) {
 	_, err = holder.ExecContext(t.Context(), `select from customers where id = $1 for update`, string(held))
 	must(t, err)
 
-	stale := int64(7)
 	done, err := store.RenameTogether(t.Context(), s,
-		store.Renaming{ID: ada, Field: customer.FieldFirstName, Name: "Augusta"},
-		store.Renaming{ID: held, Field: customer.FieldFirstName, Name: "X"},
-		store.Renaming{ID: alan, Field: customer.FieldLastName, Name: "Lovelace"}, // as it is
-		store.Renaming{ID: ada, Field: customer.FieldFirstName, Name: "Second"},
-		store.Renaming{ID: closed, Field: customer.FieldFirstName, Name: "X"},
-		store.Renaming{ID: "018f0000-0000-7000-8000-000000000000", Field: customer.FieldFirstName, Name: "X"},
+		store.Renaming{ID: ada, Field: customer.FieldFirstName, Name: "Augusta", Version: 1},
+		store.Renaming{ID: held, Field: customer.FieldFirstName, Name: "X", Version: 1},
+		store.Renaming{ID: alan, Field: customer.FieldLastName, Name: "Lovelace", Version: 1}, // as it is
+		store.Renaming{ID: ada, Field: customer.FieldFirstName, Name: "Second", Version: 1},
+		store.Renaming{ID: closed, Field: customer.FieldFirstName, Name: "X", Version: 2},
+		store.Renaming{ID: "018f0000-0000-7000-8000-000000000000", Field: customer.FieldFirstName, Name: "X", Version: 1},
 	)
 	must(t, err)
 	want := []string{"Augusta Lovelace changed", "", "Ada Lovelace as it was", "", "Ada Lovelace as it was", ""}
@@ -41,8 +40,8 @@ func TestNamesThatAreChangedTogether(t *testing.T) {
 		t.Errorf("got  %q\nwant %q", done, want)
 	}
 	done, err = store.RenameTogether(t.Context(), s,
-		store.Renaming{ID: alan, Field: customer.FieldFirstName, Name: "X", IfVersion: stale},
-		store.Renaming{ID: ada, Field: customer.FieldLastName, Name: "King", IfVersion: 2})
+		store.Renaming{ID: alan, Field: customer.FieldFirstName, Name: "X", Version: 7},
+		store.Renaming{ID: ada, Field: customer.FieldLastName, Name: "King", Version: 2})
 	must(t, err)
 	if want := []string{"Ada Lovelace as it was", "Augusta King changed"}; !slices.Equal(done, want) {
 		t.Errorf("by version: got %q, want %q", done, want)

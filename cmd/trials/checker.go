@@ -84,7 +84,19 @@ var rules = []struct{ broken, query string }{
 // check holds the rows against each other, against the tenant and against what
 // the clients were told. Nobody may be writing but the worker.
 func check(ctx context.Context, db *sql.DB, users []auth0sim.User, told []account) (findings, error) {
-	var f findings
+	return checkRules(ctx, db, func(f *findings, tx *sql.Tx) error {
+		rows, err := readRows(ctx, tx)
+		if err != nil {
+			return err
+		}
+		f.truth(rows, users)
+		f.kept(rows, told)
+		return nil
+	})
+}
+
+// checkRules holds the rows against each other, and against whatever else.
+func checkRules(ctx context.Context, db *sql.DB, and func(f *findings, tx *sql.Tx) error) (f findings, err error) {
 	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
 	if err != nil {
 		return f, fmt.Errorf("check: %w", err)
@@ -95,13 +107,7 @@ func check(ctx context.Context, db *sql.DB, users []auth0sim.User, told []accoun
 			return f, err
 		}
 	}
-	rows, err := readRows(ctx, tx)
-	if err != nil {
-		return f, err
-	}
-	f.truth(rows, users)
-	f.kept(rows, told)
-	return f, nil
+	return f, and(&f, tx)
 }
 
 func (f *findings) obey(ctx context.Context, tx *sql.Tx, broken, query string) error {

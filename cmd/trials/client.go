@@ -72,15 +72,24 @@ func (c *client) try(ctx context.Context, method, path, body, key string) (int, 
 	return status, a, err
 }
 
-func (c *client) send(ctx context.Context, method, path, body, key string) (int, answer, error) {
+// request is one to the replica whose turn it is.
+func (c *client) request(ctx context.Context, method, path, body string) (*http.Request, error) {
 	at := c.load.doors[c.turn%len(c.load.doors)]
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+at+"/customer/v1/customers"+path, bytes.NewBufferString(body))
 	if err != nil {
-		return 0, answer{}, err
+		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+c.load.w.token)
 	req.Header.Set("Ahiko-App-Id", c.load.w.appKey)
 	req.Header.Set("Content-Type", "application/json")
+	return req, nil
+}
+
+func (c *client) send(ctx context.Context, method, path, body, key string) (int, answer, error) {
+	req, err := c.request(ctx, method, path, body)
+	if err != nil {
+		return 0, answer{}, err
+	}
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}

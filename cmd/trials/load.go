@@ -18,8 +18,10 @@ import (
 type load struct {
 	w        *world
 	replicas []*replica
-	clients  int      // that work at the same time
-	doors    []string // host:port of what clients call: the replicas, or what stands before them
+	clients  int                                                         // that work at the same time
+	patience time.Duration                                               // of a client with one request
+	bring    func(ctx context.Context, c *client, dice *rand.Rand) error // one customer's life
+	doors    []string                                                    // host:port of what clients call: the replicas, or what stands before them
 	ledger   *ledger
 	attempts attempts
 	made     atomic.Int64 // numbers the customers
@@ -28,16 +30,25 @@ type load struct {
 
 // newLoad starts some replicas, for clients that know them all.
 func newLoad(ctx context.Context, w *world, replicas int) (*load, error) {
-	l := &load{w: w, ledger: newLedger(), clients: few}
+	l := &load{w: w, ledger: newLedger(), clients: few, patience: 10 * time.Second}
+	l.bring = l.life
+	if err := l.join(ctx, replicas); err != nil {
+		l.killAll()
+		return nil, err
+	}
+	return l, nil
+}
+
+// join starts more replicas.
+func (l *load) join(ctx context.Context, replicas int) error {
 	for range replicas {
-		r, err := w.newReplica(ctx)
+		r, err := l.w.newReplica(ctx)
 		if err != nil {
-			l.killAll()
-			return nil, err
+			return err
 		}
 		l.replicas, l.doors = append(l.replicas, r), append(l.doors, r.api)
 	}
-	return l, nil
+	return nil
 }
 
 // few clients leave the machine idle enough for what is tried beside them.
@@ -73,20 +84,23 @@ func (l *load) during(ctx context.Context, seed uint64, do func() error) error {
 
 // work makes customers and lives their lives until stop.
 func (l *load) work(ctx context.Context, dice *rand.Rand, turn int, stop <-chan struct{}) error {
-	transport := &http.Transport{MaxIdleConnsPerHost: 2}
-	defer transport.CloseIdleConnections()
-	c := &client{load: l, http: &http.Client{Transport: transport, Timeout: 10 * time.Second}, turn: turn}
+	c := l.newClient(turn)
+	defer c.http.CloseIdleConnections()
 	for {
 		select {
 		case <-stop:
 			return nil
 		default:
 		}
-		if err := l.life(ctx, c, dice); err != nil {
+		if err := l.bring(ctx, c, dice); err != nil {
 			return err
 		}
 		c.turn++
 	}
+}
+
+func (l *load) newClient(turn int) *client {
+	return &client{load: l, http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2}, Timeout: l.patience}, turn: turn}
 }
 
 // life is one customer's: made, read, renamed some times, perhaps signed up at

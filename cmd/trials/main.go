@@ -35,6 +35,10 @@ func trials() []trial {
 		{"locked", 10, 1, locked},
 		{"restart", 100, 2, restart},
 		{"failover", 40, 1, failover},
+		{"lease", 100, 2, lease},
+		{"disk", 10, 2, disk},
+		{"linear", 100, 3, linear},
+		{"auth0", everyPair, 1, hostile},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +20,8 @@ import (
 // replica is one serve, at the same addresses through all its lives.
 type replica struct {
 	w        *world
-	api, ops string // host:port
+	api, ops string   // host:port
+	settings []string // beside those of every replica
 	cmd      *exec.Cmd
 	said     *bytes.Buffer // of this life; to be read when it has ended
 }
@@ -36,7 +38,7 @@ func (w *world) newReplica(ctx context.Context) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{w: w, api: api, ops: ops}
+	r := &replica{w: w, api: api, ops: ops, settings: slices.Clone(w.settings)}
 	return r, r.start(ctx)
 }
 
@@ -54,14 +56,7 @@ func (r *replica) start(ctx context.Context) error {
 	r.said = &bytes.Buffer{}
 	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), r.w.binary, "serve") //nolint:gosec // built by ourselves; ended by kill
 	r.cmd.Stderr = r.said
-	r.cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + r.w.dir, "DATABASE_URL=" + r.w.dsn,
-		"AUTH0_BASE_URL=" + r.w.sim, "AUTH0_CLIENT_ID=sim-client", "AUTH0_CLIENT_SECRET=sim-secret",
-		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_ACTION_SECRETS=" + r.w.secret,
-		"CUSTOMERSYNC_LISTEN=" + r.api, "CUSTOMERSYNC_OPS_LISTEN=" + r.ops,
-		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_LOG_LEVEL=warn",
-		"CUSTOMERSYNC_STOP_DELAY=" + (4 * askEvery).String(),
-	}
+	r.cmd.Env = r.env()
 	if err := r.cmd.Start(); err != nil {
 		return err
 	}
@@ -71,6 +66,18 @@ func (r *replica) start(ctx context.Context) error {
 		return fmt.Errorf("%w:\n%s", err, r.said)
 	}
 	return nil
+}
+
+// env is the replica's environment.
+func (r *replica) env() []string {
+	return append([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + r.w.dir, "DATABASE_URL=" + r.w.dsn,
+		"AUTH0_BASE_URL=" + r.w.sim, "AUTH0_CLIENT_ID=sim-client", "AUTH0_CLIENT_SECRET=sim-secret",
+		"AUTH0_AUDIENCE=https://api.customersync.test", "CUSTOMERSYNC_ACTION_SECRETS=" + r.w.secret,
+		"CUSTOMERSYNC_LISTEN=" + r.api, "CUSTOMERSYNC_OPS_LISTEN=" + r.ops,
+		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_LOG_LEVEL=warn",
+		"CUSTOMERSYNC_STOP_DELAY=" + (4 * askEvery).String(),
+	}, r.settings...)
 }
 
 // goroutines is how many the replica has, by its own metrics.

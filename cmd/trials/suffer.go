@@ -11,6 +11,7 @@ import (
 type illness struct {
 	name   string
 	reads  bool // what only reads is answered meanwhile
+	partly bool // so is some of the rest
 	lasts  time.Duration
 	inject func(ctx context.Context) (heal func() error, err error)
 }
@@ -36,8 +37,8 @@ const (
 
 // suffer has a replica served by a database that falls ill and heals, under load.
 // Each request must be answered in time, by a 503 while it is ill; nothing may be
-// left of it afterwards.
-func suffer(ctx context.Context, w *world, rounds int, dice *rand.Rand, from illness) (result, error) {
+// left of it afterwards. Of several illnesses it has one after the other.
+func suffer(ctx context.Context, w *world, rounds int, dice *rand.Rand, from ...illness) (result, error) {
 	got := result{within: healWithin}
 	l, err := newLoad(ctx, w, 1)
 	if err != nil {
@@ -48,15 +49,18 @@ func suffer(ctx context.Context, w *world, rounds int, dice *rand.Rand, from ill
 	if err := l.during(ctx, dice.Uint64(), func() error { return pause(ctx, time.Second) }); err != nil {
 		return got, err // it never came to its pace
 	}
-	refused := 0
+	refused := map[string]int{}
 	for got.rounds < rounds {
-		n, err := l.sufferRound(ctx, &got, dice.Uint64(), from)
+		one := from[got.rounds%len(from)]
+		n, err := l.sufferRound(ctx, &got, dice.Uint64(), one)
 		if err != nil {
 			return got, err
 		}
-		refused += n
+		refused[one.name] += n
 	}
-	w.line("%s: %d requests were refused, the slowest after %s", from.name, refused, got.slowest.Round(time.Millisecond))
+	for _, one := range from {
+		w.line("%s: %d requests were refused, the slowest after %s", one.name, refused[one.name], got.slowest.Round(time.Millisecond))
+	}
 	return got, l.allReady(ctx)
 }
 
@@ -67,7 +71,7 @@ func (l *load) sufferRound(ctx context.Context, got *result, seed uint64, from i
 		return 0, err
 	}
 	l.attempts.take()
-	s := spell{reads: from.reads}
+	s := spell{reads: from.reads, partly: from.partly}
 	err = l.during(ctx, seed, func() error {
 		heal, err := from.inject(ctx)
 		if err != nil {

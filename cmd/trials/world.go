@@ -36,7 +36,8 @@ type world struct {
 	sim      string // base URL
 	secret   string // of the Action
 	appKey   string
-	token    string // a machine's, with all permissions
+	token    string   // a machine's, with all permissions
+	settings []string // of replicas to be started, beside their own
 }
 
 func newWorld(ctx context.Context, out io.Writer, binary string) (w *world, err error) {
@@ -77,12 +78,16 @@ func (w *world) startTenant(ctx context.Context) error {
 	w.secret = "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("trial", 7)))
 	w.tenant = auth0sim.New(auth0sim.Options{})
 	w.tenant.SetBaseURL(w.sim)
-	w.token = w.tenant.MintMachineToken("trials", auth0sim.TokenOptions{
-		Permissions: []string{"read:customers", "create:customers", "update:customers", "delete:customers"}, Lifetime: 24 * time.Hour,
-	})
+	w.mintToken()
 	w.server = &http.Server{Handler: w.tenant, ReadHeaderTimeout: time.Minute}
 	go func() { _ = w.server.Serve(listener) }() // until close
 	return nil
+}
+
+func (w *world) mintToken() {
+	w.token = w.tenant.MintMachineToken("trials", auth0sim.TokenOptions{
+		Permissions: []string{"read:customers", "create:customers", "update:customers", "delete:customers"}, Lifetime: 24 * time.Hour,
+	})
 }
 
 // startPostgres starts the server with fsync on: what is acknowledged must be on
