@@ -150,7 +150,16 @@ func assemble(ctx context.Context, c config, dsn string, log *zap.Logger) (*daem
 		{Name: "signing_keys", Do: server.Ready},
 		{Name: "serving", Do: func(context.Context) error { return stopping(ctx) }},
 	}, registry)
-	return &daemon{s, w, server, health}, nil
+	return &daemon{s, w, server, opsHandler(c, health, s, log)}, nil
+}
+
+// opsHandler is what the ops listener serves: health for tools, the page for people.
+func opsHandler(c config, health http.Handler, s *store.Store, log *zap.Logger) http.Handler {
+	host, _, err := net.SplitHostPort(c.opsListen)
+	mux := http.NewServeMux()
+	mux.Handle("/", health)
+	mux.Handle("/ops/", ops.NewPage(ops.PageConfig{Loopback: err == nil && ops.Loopback(host), Logger: log}, s))
+	return mux
 }
 
 var errStopping = errors.New("stopping")

@@ -24,7 +24,7 @@ type settings struct {
 	DataDir     string `name:"data-dir" from:"CUSTOMERSYNC_DATA_DIR" placeholder:"DIR" help:"Where the embedded database lives; default /var/lib/customersync as root, else ~/.local/share/customersync."`
 	PgBouncer   string `name:"pgbouncer" from:"CUSTOMERSYNC_PGBOUNCER" placeholder:"BOOL" preset:"false" help:"The database is behind PgBouncer in transaction mode."`
 	Listen      string `name:"listen" from:"CUSTOMERSYNC_LISTEN" placeholder:"ADDR" preset:"127.0.0.1:8080" help:"Address of the API and the webhook."`
-	OpsListen   string `name:"ops-listen" from:"CUSTOMERSYNC_OPS_LISTEN" placeholder:"ADDR" preset:"127.0.0.1:9090" help:"Address of /livez, /readyz and /metrics."`
+	OpsListen   string `name:"ops-listen" from:"CUSTOMERSYNC_OPS_LISTEN" placeholder:"ADDR" preset:"127.0.0.1:9090" help:"Address of /livez, /readyz and /metrics, and on loopback of the operator page /ops/."`
 	StopDelay   string `name:"stop-delay" from:"CUSTOMERSYNC_STOP_DELAY" placeholder:"DURATION" preset:"5s" help:"How long requests are still taken after SIGTERM, while /readyz fails: load balancers need that to notice. 0s where none is."`
 
 	Auth0Domain       string `name:"auth0-domain" from:"AUTH0_DOMAIN" placeholder:"HOST" help:"The tenant, such as acme.eu.auth0.com."`

@@ -1,0 +1,131 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// Store is what the page reads.
+type Store interface {
+	Status(ctx context.Context) (customer.Status, error)
+	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
+	CustomerByEmail(ctx context.Context, key customer.EmailKey) (customer.Customer, error)
+	CustomerByAuthUser(ctx context.Context, authUserID string) (customer.Customer, error)
+}
+
+// PageConfig is what the page needs to know.
+type PageConfig struct {
+	Loopback bool // only this machine reaches the listener
+	Logger   *zap.Logger
+}
+
+// page is the operator page.
+type page struct {
+	store  Store
+	status *statusCache
+	log    *zap.Logger
+}
+
+// readWithin is how long a page may wait for the database.
+const readWithin = 5 * time.Second
+
+// maxForm is enough for any address or user id, percent-encoded.
+const maxForm = 4 << 10
+
+// NewPage serves the operator page under /ops/: how the whole stands, and why one
+// customer is in its state. It changes nothing. It has no login, so it is refused on
+// a listener that others reach, and to requests that another site had the browser make.
+func NewPage(c PageConfig, s Store) http.Handler {
+	p := &page{s, &statusCache{read: s.Status, now: time.Now}, c.Logger}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ops/{$}", p.handle(p.home))
+	mux.HandleFunc("POST /ops/find", p.handle(p.find))
+	mux.HandleFunc("GET /ops/customers/{customer_id}", p.handle(p.customer))
+	mux.HandleFunc("GET /ops/style.css", style)
+	mux.HandleFunc("/ops/", p.handle(func(http.ResponseWriter, *http.Request) error { return errNoPage }))
+	return guard(c.Loopback, http.NewCrossOriginProtection().Handler(mux))
+}
+
+var errNoPage = errors.New("no such page")
+
+// handle gives a page its time and turns its error into a page that says what to do.
+func (p *page) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), readWithin)
+		defer cancel()
+		if err := do(w, r.WithContext(ctx)); err != nil {
+			p.fail(w, err)
+		}
+	}
+}
+
+func (p *page) fail(w http.ResponseWriter, err error) {
+	var field customer.FieldError
+	switch {
+	case errors.Is(err, errNoPage):
+		render(w, http.StatusNotFound, "message", message{"No such page", "Nothing is at this address."})
+	case errors.Is(err, customer.ErrNotFound):
+		render(w, http.StatusNotFound, "message", message{"No such customer", "Nobody has this e-mail address or id. Is it spelled as it was typed at the sign-up?"})
+	case errors.As(err, &field):
+		render(w, http.StatusUnprocessableEntity, "message", message{"Not understood", "Look for an e-mail address, a customer_id or an auth_user_id: " + field.Error() + "."})
+	default:
+		p.log.Warn("operator page", zap.Error(err))
+		render(w, http.StatusServiceUnavailable, "message", message{"The database does not answer", "Nothing can be shown now. /readyz says what is wrong; reload in a while."})
+	}
+}
+
+func (p *page) home(w http.ResponseWriter, r *http.Request) error {
+	status, err := p.status.get(r.Context())
+	if err != nil {
+		return err
+	}
+	render(w, http.StatusOK, "home", homeOf(status))
+	return nil
+}
+
+// find is a POST, so that no address stands in a URL, a browser's history or a log.
+func (p *page) find(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	id, err := p.search(r.Context(), strings.TrimSpace(r.PostFormValue("q")))
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/ops/customers/"+string(id), http.StatusSeeOther)
+	return nil
+}
+
+func (p *page) search(ctx context.Context, q string) (customer.ID, error) {
+	if id, err := customer.ParseID(q); err == nil {
+		return id, nil
+	}
+	if strings.Contains(q, "|") { // no address has one: quoted local parts are refused
+		found, err := p.store.CustomerByAuthUser(ctx, q)
+		return found.ID, err
+	}
+	email, err := customer.ParseEmail(q)
+	if err != nil {
+		return "", err
+	}
+	found, err := p.store.CustomerByEmail(ctx, email.Key)
+	return found.ID, err
+}
+
+func (p *page) customer(w http.ResponseWriter, r *http.Request) error {
+	id, err := customer.ParseID(r.PathValue("customer_id"))
+	if err != nil {
+		return customer.ErrNotFound
+	}
+	e, err := p.store.Explain(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	render(w, http.StatusOK, "customer", customerOf(e))
+	return nil
+}
