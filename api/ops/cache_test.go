@@ -1,0 +1,57 @@
+package ops
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ahiko-io/customersync/customer"
+)
+
+// due is what the nth reading of a test finds.
+type due struct {
+	n   int
+	err error
+}
+
+func TestAnOldStatusIsShownWithItsAgeWhileItIsReadAgain(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	readings := make(chan due, 1)
+	c := &statusCache{now: func() time.Time { return now }, read: func(context.Context) (customer.Status, error) {
+		d := <-readings
+		return customer.Status{Due: d.n}, d.err
+	}}
+	expect := func(n int, age time.Duration, reading bool) {
+		t.Helper()
+		got, err := c.get(t.Context())
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err != nil || got.Due != n || got.Age != age || (c.reading != nil) != reading {
+			t.Fatalf("%d of age %s, %v, being read: %t; want %d of %s, %t", got.Due, got.Age, err, c.reading != nil, n, age, reading)
+		}
+	}
+	finish := func(d due) {
+		t.Helper()
+		c.mu.Lock()
+		done := c.reading
+		c.mu.Unlock()
+		readings <- d
+		<-done
+	}
+	readings <- due{n: 1}
+	expect(1, 0, false)
+	now = now.Add(freshFor - time.Nanosecond)
+	expect(1, freshFor-time.Nanosecond, false)
+	now = now.Add(time.Nanosecond)
+	expect(1, freshFor, true) // a frozen database holds nobody up
+	expect(1, freshFor, true)
+	finish(due{err: errors.New("away")})
+	if c.last.Err == nil || c.last.Due != 1 {
+		t.Fatalf("after a failure: %+v", c.last)
+	}
+	expect(1, freshFor, true) // and is asked again
+	finish(due{n: 2})
+	expect(2, 0, false)
+}
