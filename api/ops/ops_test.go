@@ -15,7 +15,9 @@ import (
 func TestReadinessNamesWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	ok := func(context.Context) error { return nil }
-	hangs := func(context.Context) error { select {} } // as lib/pq on a frozen server, whatever the context
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	hangs := func(context.Context) error { <-over; return nil } // as lib/pq on a frozen server, whatever the context
 	tests := map[string]struct {
 		database func(context.Context) error
 		status   int

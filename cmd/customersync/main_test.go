@@ -306,6 +306,9 @@ func TestServeHealsWhenTheDatabaseAndAuth0ComeUp(t *testing.T) {
 	if status, _ := get(t, d.ops+"/livez"); status != 200 {
 		t.Errorf("livez %d", status)
 	}
+	if status, page := get(t, d.ops+"/ops/"); status != 503 || !strings.Contains(page, "The database does not answer") {
+		t.Errorf("operator page %d %s", status, page)
+	}
 	status, body := get(t, d.ops+"/readyz")
 	if status != 503 || !strings.Contains(body, "database does not answer") || !strings.Contains(body, "signing keys") {
 		t.Errorf("readyz %d %s", status, body)
@@ -328,6 +331,9 @@ func TestServeHealsWhenTheDatabaseAndAuth0ComeUp(t *testing.T) {
 	go forward(door, socketOf(t, dsn))
 	sim.SetFaults(auth0sim.Faults{})
 	eventually(t, "readiness", func() bool { status, _ := get(t, d.ops+"/readyz"); return status == 200 })
+	if status, page := get(t, d.ops+"/ops/"); status != 200 || !strings.Contains(page, "Nothing needs a person") {
+		t.Errorf("operator page %d %s", status, page)
+	}
 	if code := d.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
