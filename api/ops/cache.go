@@ -1,7 +1,9 @@
 package ops
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -12,6 +14,9 @@ const (
 	// freshFor is how old a status may be before it is read again: counting a large
 	// table takes longer than a page may.
 	freshFor = 5 * time.Second
+	// staleAfter is how old a status may be and still be shown: an hour later "nothing
+	// needs a person" may be a lie.
+	staleAfter = time.Minute
 	// countWithin bounds that reading, which nobody waits for once there is a status.
 	countWithin = 30 * time.Second
 )
@@ -34,25 +39,32 @@ type statusCache struct {
 	reading chan struct{} // closed when the reading under way has ended; nil: none is
 }
 
+// errCounting says that nothing recent is there yet.
+var errCounting = errors.New("the customers are being counted")
+
 // get returns the status there is, with its age, and has an old one read again
-// behind it. Only if there is none yet it waits.
+// behind it. For one that is too old to be shown it waits.
 func (c *statusCache) get(ctx context.Context) (snapshot, error) {
 	last, reading := c.peek(ctx)
-	if last.Read.IsZero() {
+	if !c.recent(last) {
 		select {
 		case <-reading:
 		case <-ctx.Done():
-			return snapshot{}, ctx.Err()
+			return snapshot{}, errCounting
 		}
 		c.mu.Lock()
 		last = c.last
 		c.mu.Unlock()
-		if last.Read.IsZero() {
-			return snapshot{}, last.Err
-		}
+	}
+	if !c.recent(last) {
+		return snapshot{}, cmp.Or(last.Err, errCounting) // errCounting: that took longer than it may be old
 	}
 	last.Age = c.now().Sub(last.Read)
 	return last, nil
+}
+
+func (c *statusCache) recent(s snapshot) bool {
+	return !s.Read.IsZero() && c.now().Sub(s.Read) < staleAfter
 }
 
 // peek returns what there is, and starts a reading if that is old and none is under way.

@@ -24,6 +24,7 @@ type Store interface {
 type PageConfig struct {
 	Loopback bool // only this machine reaches the listener
 	Logger   *zap.Logger
+	Now      func() time.Time // nil: time.Now
 }
 
 // page is the operator page.
@@ -43,7 +44,10 @@ const maxForm = 4 << 10
 // customer is in its state. It changes nothing. It has no login, so it is refused on
 // a listener that others reach, and to requests that another site had the browser make.
 func NewPage(c PageConfig, s Store) http.Handler {
-	p := &page{s, &statusCache{read: s.Status, now: time.Now}, c.Logger}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	p := &page{s, &statusCache{read: s.Status, now: c.Now}, c.Logger}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ops/{$}", p.handle(p.home))
 	mux.HandleFunc("POST /ops/find", p.handle(p.find))
@@ -75,6 +79,9 @@ func (p *page) fail(w http.ResponseWriter, err error) {
 		render(w, http.StatusNotFound, "message", message{"No such customer", "Nobody has this e-mail address or id. Is it spelled as it was typed at the sign-up?"})
 	case errors.As(err, &field):
 		render(w, http.StatusUnprocessableEntity, "message", message{"Not understood", "Look for an e-mail address, a customer_id or an auth_user_id: " + field.Error() + "."})
+	case errors.Is(err, errCounting):
+		w.Header().Set("Retry-After", "5")
+		render(w, http.StatusServiceUnavailable, "message", message{"One moment", "The customers are being counted, which takes a while in a large table. Reload in some seconds."})
 	default:
 		p.log.Warn("operator page", zap.Error(err))
 		render(w, http.StatusServiceUnavailable, "message", message{"The database does not answer", "Nothing can be shown now. /readyz says what is wrong; reload in a while."})

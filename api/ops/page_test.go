@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap/zaptest"
@@ -161,12 +162,12 @@ func TestStrangersDoNotSeeThePage(t *testing.T) {
 type counting struct {
 	ops.Store
 	reads  atomic.Int64
-	broken bool
+	broken atomic.Bool
 }
 
 func (c *counting) Status(ctx context.Context) (customer.Status, error) {
 	c.reads.Add(1)
-	if c.broken {
+	if c.broken.Load() {
 		return customer.Status{}, errors.New("pq: secret detail")
 	}
 	return c.Store.Status(ctx)
@@ -190,10 +191,42 @@ func TestTheStatusIsCountedOnceForMany(t *testing.T) {
 
 func TestADatabaseThatIsAwayIsSaidPlainly(t *testing.T) {
 	t.Parallel()
-	c := &counting{broken: true}
+	c := &counting{}
+	c.broken.Store(true)
 	w := httptest.NewRecorder()
 	ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t)}, c).ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
 	if w.Code != 503 || !strings.Contains(w.Body.String(), "does not answer") || strings.Contains(w.Body.String(), "secret") {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// After a quiet hour nobody is shown what was true an hour ago.
+func TestAnOldStatusIsNotShown(t *testing.T) {
+	t.Parallel()
+	c := &counting{Store: storetest.New(t)}
+	var passed atomic.Int64
+	start := time.Now()
+	now := func() time.Time { return start.Add(time.Duration(passed.Load())) }
+	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), Now: now}, c)
+	open := func() (int, string) {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
+		return w.Code, w.Body.String()
+	}
+	if status, body := open(); status != 200 || !strings.Contains(body, "Nothing needs a person") {
+		t.Fatalf("%d %s", status, body)
+	}
+	c.broken.Store(true)
+	passed.Store(int64(30 * time.Second))
+	if status, body := open(); status != 200 || !strings.Contains(body, "30s ago") {
+		t.Errorf("half a minute old: %d %s", status, body)
+	}
+	passed.Store(int64(time.Hour))
+	if status, body := open(); status != 503 || strings.Contains(body, "Nothing needs a person") {
+		t.Errorf("an hour old, and the database away: %d %s", status, body)
+	}
+	c.broken.Store(false)
+	if status, body := open(); status != 200 || !strings.Contains(body, "0s ago") {
+		t.Errorf("an hour old: %d %s", status, body)
 	}
 }
