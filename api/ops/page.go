@@ -12,12 +12,17 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// Store is what the page reads.
+// Store is what the page shows, and changes for a person who says why.
 type Store interface {
 	Status(ctx context.Context) (customer.Status, error)
 	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
 	CustomerByEmail(ctx context.Context, key customer.EmailKey) (customer.Customer, error)
 	CustomerByAuthUser(ctx context.Context, authUserID string) (customer.Customer, error)
+	Conflicts(ctx context.Context, after customer.ID, limit int) ([]customer.Conflict, error)
+	Runs(ctx context.Context, limit int) ([]customer.Run, error)
+	LookNow(ctx context.Context, id customer.ID) error
+	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
+	CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error
 }
 
 // PageConfig is what the page needs to know.
@@ -40,8 +45,8 @@ const readWithin = 5 * time.Second
 // maxForm is enough for any address or user id, percent-encoded.
 const maxForm = 4 << 10
 
-// NewPage serves the operator page under /ops/: how the whole stands, and why one
-// customer is in its state. It changes nothing. It has no login, so it is refused on
+// NewPage serves the operator page under /ops/: how the whole stands, why one
+// customer is in its state, and what a person can do about it. It has no login, so it is refused on
 // a listener that others reach, and to requests that another site had the browser make.
 func NewPage(c PageConfig, s Store) http.Handler {
 	if c.Now == nil {
@@ -52,6 +57,11 @@ func NewPage(c PageConfig, s Store) http.Handler {
 	mux.HandleFunc("GET /ops/{$}", p.handle(p.home))
 	mux.HandleFunc("POST /ops/find", p.handle(p.find))
 	mux.HandleFunc("GET /ops/customers/{customer_id}", p.handle(p.customer))
+	mux.HandleFunc("POST /ops/customers/{customer_id}/look", p.handle(p.look))
+	mux.HandleFunc("POST /ops/customers/{customer_id}/preview", p.handle(p.preview))
+	mux.HandleFunc("POST /ops/customers/{customer_id}/act", p.handle(p.act))
+	mux.HandleFunc("GET /ops/conflicts", p.handle(p.conflicts))
+	mux.HandleFunc("GET /ops/runs", p.handle(p.runs))
 	mux.HandleFunc("GET /ops/style.css", style)
 	mux.HandleFunc("/ops/", p.handle(func(http.ResponseWriter, *http.Request) error { return errNoPage }))
 	return guard(c.Loopback, http.NewCrossOriginProtection().Handler(mux))
@@ -78,7 +88,15 @@ func (p *page) fail(w http.ResponseWriter, err error) {
 	case errors.Is(err, customer.ErrNotFound):
 		render(w, http.StatusNotFound, "message", message{"No such customer", "Nobody has this e-mail address or id. Is it spelled as it was typed at the sign-up?"})
 	case errors.As(err, &field):
-		render(w, http.StatusUnprocessableEntity, "message", message{"Not understood", "Look for an e-mail address, a customer_id or an auth_user_id: " + field.Error() + "."})
+		render(w, http.StatusUnprocessableEntity, "message", message{"Not understood", "Nothing was changed. " + field.Error() + "."})
+	case errors.Is(err, customer.ErrStale):
+		render(w, http.StatusConflict, "message", message{"Changed meanwhile", "Somebody or something changed this customer after you saw the preview. Nothing was done: look at it again."})
+	case errors.Is(err, customer.ErrInactive):
+		render(w, http.StatusConflict, "message", message{"Closed", "This customer is closed, which is final."})
+	case errors.Is(err, customer.ErrAuthUserTaken):
+		render(w, http.StatusConflict, "message", message{"Taken", "Another customer has this Auth0 user. Find it by the auth_user_id; nothing was done."})
+	case errors.Is(err, errNothing):
+		render(w, http.StatusUnprocessableEntity, "message", message{"Nothing to do", "The customer is as you want it."})
 	case errors.Is(err, errCounting):
 		w.Header().Set("Retry-After", "5")
 		render(w, http.StatusServiceUnavailable, "message", message{"One moment", "The customers are being counted, which takes a while in a large table. Reload in some seconds."})
@@ -118,7 +136,7 @@ func (p *page) search(ctx context.Context, q string) (customer.ID, error) {
 	}
 	email, err := customer.ParseEmail(q)
 	if err != nil {
-		return "", err
+		return "", customer.FieldError{Field: "q", Problem: "must be an e-mail address, a customer_id or an auth_user_id"}
 	}
 	found, err := p.store.CustomerByEmail(ctx, email.Key)
 	return found.ID, err
@@ -134,5 +152,33 @@ func (p *page) customer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	render(w, http.StatusOK, "customer", customerOf(e))
+	return nil
+}
+
+// conflictsShown is how many a page holds.
+const conflictsShown = 50
+
+func (p *page) conflicts(w http.ResponseWriter, r *http.Request) error {
+	after, err := customer.ParseID(r.URL.Query().Get("after"))
+	if err != nil {
+		after = "" // from the start
+	}
+	found, err := p.store.Conflicts(r.Context(), after, conflictsShown)
+	if err != nil {
+		return err
+	}
+	render(w, http.StatusOK, "conflicts", conflictsOf(found))
+	return nil
+}
+
+// runsShown is how many runs are listed: half a day of quiet ones.
+const runsShown = 200
+
+func (p *page) runs(w http.ResponseWriter, r *http.Request) error {
+	runs, err := p.store.Runs(r.Context(), runsShown)
+	if err != nil {
+		return err
+	}
+	render(w, http.StatusOK, "runs", runs)
 	return nil
 }

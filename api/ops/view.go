@@ -49,6 +49,39 @@ type person struct {
 	Why     customer.Meaning
 }
 
+// Closed reports whether nothing can be done any more.
+func (p person) Closed() bool { return p.Lifecycle == customer.Inactive }
+
+// previewed is an action before it is confirmed.
+type previewed struct {
+	person
+	action
+	Steps []step
+	Note  string
+}
+
+// conflicts are customers that wait for a person.
+type conflicts struct {
+	People []conflict
+	Next   customer.ID // where the next page begins; "": this is the last
+}
+
+type conflict struct {
+	customer.Conflict
+	Address string
+}
+
+func conflictsOf(found []customer.Conflict) conflicts {
+	var c conflicts
+	for _, f := range found {
+		c.People = append(c.People, conflict{f, mask(f.Email.Address)})
+	}
+	if len(found) == conflictsShown {
+		c.Next = found[len(found)-1].ID
+	}
+	return c
+}
+
 func customerOf(e customer.Explanation) person {
 	for i := range e.History {
 		if c := &e.History[i]; c.Field == "email_address" {
