@@ -113,7 +113,7 @@ func (s *Store) renamer() *together[renaming, *renamed] {
 // What to do about a row that another transaction holds.
 const (
 	waitForRow = `for update of c`
-	passByRow  = `for update of c skip locked`
+	passByRow  = `for update of c skip locked` //nolint:gosec // no password
 )
 
 // rename changes names in one statement: no row is locked while anything is on the

@@ -25,7 +25,7 @@ const (
 func disk(ctx context.Context, w *world, rounds int, dice *rand.Rand) (got result, err error) {
 	data := filepath.Join(w.dir, "pg", "data")
 	logs := filepath.Join(data, "pg_wal")
-	defer func() { err = errors.Join(err, w.leaveDisks(logs, data)) }()
+	defer func() { err = errors.Join(err, w.leaveDisks(logs, data)) }() //nolint:contextcheck // also when the trial is cut short
 	if err := w.onSmallDisks(ctx, data, logs); err != nil {
 		return got, fmt.Errorf("small disks, for which root's mount of a tmpfs is needed: %w", err)
 	}
@@ -95,7 +95,8 @@ func mounted(folder string) bool {
 }
 
 func do(ctx context.Context, program string, args ...string) error {
-	if said, err := exec.CommandContext(ctx, program, args...).CombinedOutput(); err != nil {
+	said, err := exec.CommandContext(ctx, program, args...).CombinedOutput() //nolint:gosec // mount and umount of our own folders
+	if err != nil {
 		return fmt.Errorf("%s: %w: %s", program, err, said)
 	}
 	return nil
@@ -103,7 +104,7 @@ func do(ctx context.Context, program string, args ...string) error {
 
 // fill takes all the room there is on a disk.
 func fill(folder string) error {
-	file, err := os.Create(filepath.Join(folder, ballast))
+	file, err := os.Create(filepath.Join(folder, ballast)) //nolint:gosec // in our own folder
 	if err != nil {
 		return err
 	}
