@@ -151,6 +151,12 @@ func TestTrialsInShort(t *testing.T) {
 	var all sync.WaitGroup
 	slots := make(chan struct{}, 4) // however few processors: most of the time a trial waits
 	for _, trial := range trials() {
+		if trial.name == "disk" {
+			if err := mountable(t.Context(), t.TempDir()); err != nil {
+				t.Logf("disk is left to a machine that lets root mount: %v", err)
+				continue
+			}
+		}
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()

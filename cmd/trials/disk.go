@@ -75,6 +75,14 @@ func onDisk(ctx context.Context, folder string, mebibytes int) error {
 	return errors.Join(do(ctx, "cp", "-a", before+"/.", folder), os.RemoveAll(before))
 }
 
+// mountable says what keeps a folder from being made a small disk.
+func mountable(ctx context.Context, folder string) error {
+	if err := onDisk(ctx, folder, 1); err != nil {
+		return err
+	}
+	return do(ctx, "umount", folder)
+}
+
 // leaveDisks ends Postgres, without which the rest of the world can be cleared away.
 func (w *world) leaveDisks(disks ...string) error {
 	_, _ = w.db.Close(), w.postgres.Stop() // it may have ended
