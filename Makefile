@@ -70,7 +70,7 @@ trials: postgres ## inject faults and count what is lost; SCALE multiplies the r
 	$(GO) run ./cmd/trials -scale $(SCALE) $(if $(filter-out 0,$(SEED)),-seed $(SEED))
 
 .PHONY: docs
-docs: build ## write the generated parts of the README
+docs: build ## write the generated parts of the README and of deploy/docs
 	.ci/docs
 
 .PHONY: postgres

@@ -54,6 +54,7 @@ type cli struct {
 	Conflicts conflictsCmd `cmd:"" help:"List and settle what only a person can decide."`
 	Keys      keysCmd      `cmd:"" help:"Make, list and revoke app keys."`
 	Config    configCmd    `cmd:"" help:"List the settings."`
+	Metrics   metricsCmd   `cmd:"" help:"List the metrics of the daemon."`
 	Demo      demoCmd      `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
 	Sim       simCmd       `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
 }
