@@ -73,6 +73,10 @@ trials: postgres ## inject faults and count what is lost; SCALE multiplies the r
 docs: build ## write the generated parts of the README and of deploy/docs
 	.ci/docs
 
+.PHONY: alerts
+alerts: promtool ## test the alerts, and have Prometheus read every query of the dashboard
+	.ci/alerts
+
 .PHONY: postgres
 postgres: ## see that a Postgres server is installed
 	@.ci/install initdb postgresql postgresql@17
@@ -84,6 +88,10 @@ wrk: ## see that wrk is installed: it loads the API in benchmarks
 .PHONY: curl
 curl: ## see that curl is installed
 	@.ci/install curl curl curl
+
+.PHONY: promtool
+promtool: ## see that promtool is installed: it tests the alerts
+	@.ci/install promtool prometheus prometheus
 
 .PHONY: cc
 cc: ## see that a C compiler is installed: the race detector needs one
