@@ -51,6 +51,7 @@ type cli struct {
 	Setup     setupCmd     `cmd:"" help:"Set up the Auth0 tenant."`
 	Check     checkCmd     `cmd:"" help:"Check the configuration and, with --online, all that the daemon needs of the world."`
 	Status    statusCmd    `cmd:"" help:"Say how the whole stands, and whether a person is needed."`
+	Health    healthCmd    `cmd:"" help:"Ask the daemon of this machine whether it can serve; exit code 1 if not."`
 	Conflicts conflictsCmd `cmd:"" help:"List and settle what only a person can decide."`
 	Keys      keysCmd      `cmd:"" help:"Make, list and revoke app keys."`
 	Config    configCmd    `cmd:"" help:"List the settings."`

@@ -101,17 +101,23 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 
 	working, stopWork := context.WithCancel(ctx)
 	defer stopWork()
+	watched, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // to the very end: stopping takes its time
+	defer unwatch()
 	var work sync.WaitGroup
 	work.Go(func() { d.work(working, log) })
 
 	at := addresses{apiListener.Addr().String(), opsListener.Addr().String()}
 	log.Info("serving", zap.String("api", at.api), zap.String("ops", at.ops), zap.String("issuer", c.issuer()))
+	systemd := supervisorOf(p.getenv, log)
+	systemd.tell(ctx, "READY=1")
+	work.Go(func() { systemd.watch(watched, at.ops) })
 	if p.ready != nil {
 		p.ready(at)
 	}
 	var serveErr error
 	select {
 	case <-ctx.Done():
+		systemd.tell(ctx, "STOPPING=1")
 		log.Info("stopping", zap.Duration("requests_are_taken_for", c.stopDelay))
 		stopWork() // another replica may go on with it
 		serveErr = linger(c.stopDelay, failed)
@@ -119,6 +125,7 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 	}
 	stopWork()
 	drain(apiServer, log) //nolint:contextcheck // ctx has ended
+	unwatch()
 	work.Wait()
 	return errors.Join(serveErr, opsServer.Close())
 }
