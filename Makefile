@@ -77,6 +77,10 @@ docs: build ## write the generated parts of the README and of deploy/docs
 alerts: promtool ## test the alerts, and have Prometheus read every query of the dashboard
 	.ci/alerts
 
+.PHONY: deploy-check
+deploy-check: build promtool node ## lint, render and start what is in deploy/; the tools are built first, which takes long once
+	.ci/deploy
+
 .PHONY: postgres
 postgres: ## see that a Postgres server is installed
 	@.ci/install initdb postgresql postgresql@17
