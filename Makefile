@@ -70,8 +70,16 @@ trials: postgres ## inject faults and count what is lost; SCALE multiplies the r
 	$(GO) run ./cmd/trials -scale $(SCALE) $(if $(filter-out 0,$(SEED)),-seed $(SEED))
 
 .PHONY: docs
-docs: build ## write the generated parts of the README
+docs: build ## write the generated parts of the README and of deploy/docs
 	.ci/docs
+
+.PHONY: alerts
+alerts: promtool ## test the alerts, and have Prometheus read every query of the dashboard
+	.ci/alerts
+
+.PHONY: deploy-check
+deploy-check: build promtool node ## lint, render and start what is in deploy/; the tools are built first, which takes long once
+	.ci/deploy
 
 .PHONY: postgres
 postgres: ## see that a Postgres server is installed
@@ -84,6 +92,10 @@ wrk: ## see that wrk is installed: it loads the API in benchmarks
 .PHONY: curl
 curl: ## see that curl is installed
 	@.ci/install curl curl curl
+
+.PHONY: promtool
+promtool: ## see that promtool is installed: it tests the alerts
+	@.ci/install promtool prometheus prometheus
 
 .PHONY: cc
 cc: ## see that a C compiler is installed: the race detector needs one

@@ -106,6 +106,7 @@ func (s *Server) target(c *call, permission string, also ...string) (customer.Cu
 		if err != nil {
 			return customer.Customer{}, err
 		}
+		c.about = email.Key
 		found, err := s.customers.CustomerByEmail(ctx, email.Key)
 		return s.allow(c, permission, found, err)
 	}
@@ -222,7 +223,7 @@ func (s *Server) post(c *call) error {
 		}
 		cause.Kind = customer.ByToken
 	}
-	draft.CreatedBy = c.principal.name()
+	draft.CreatedBy, c.about = c.principal.name(), draft.Email.Key
 	id, _, err := s.enroller.Enroll(c.r.Context(), draft, claim, cause)
 	if err != nil {
 		return err

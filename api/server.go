@@ -5,7 +5,10 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"iter"
 	"net/http"
 	"runtime/debug"
@@ -24,6 +27,7 @@ import (
 type Config struct {
 	Issuer     string // of access tokens, with its trailing slash; JWKS and /userinfo are below it
 	Audience   string // of access tokens: this API
+	LogKey     []byte // what e-mail addresses are hashed with for the log; none: they leave no trace there
 	EmailClaim string // default email; whether it is verified says the claim with _verified at its end
 	HTTPClient *http.Client
 	Logger     *zap.Logger
@@ -68,6 +72,7 @@ type Server struct {
 	appKeys   *appKeys
 	userInfo  *userInfo
 	log       *zap.Logger
+	logKey    []byte
 	metrics   metrics
 	stopping  <-chan struct{} // closed: whoever waits is answered
 	mux       *http.ServeMux
@@ -108,6 +113,7 @@ func New(ctx context.Context, c Config, customers Customers, enroller Enroller, 
 		appKeys:   newAppKeys(customers.LiveAppKeys, c.Now),
 		userInfo:  newUserInfo(c),
 		log:       c.Logger,
+		logKey:    c.LogKey,
 		metrics:   newMetrics(c.Metrics),
 		stopping:  ctx.Done(),
 		mux:       http.NewServeMux(),
@@ -159,8 +165,9 @@ type call struct {
 	w         http.ResponseWriter
 	r         *http.Request
 	requestID string
-	principal principal     // who asks; zero on open routes
-	held      time.Duration // spent waiting because the client asked for that (R18)
+	principal principal         // who asks; zero on open routes
+	about     customer.EmailKey // the address that the request names; "" if it names none
+	held      time.Duration     // spent waiting because the client asked for that (R18)
 }
 
 // within is the call with a deadline for a part of its work.
@@ -247,9 +254,21 @@ func (s *Server) observe(c *call, route route, started time.Time) {
 	status, _ := c.w.(*statusWriter)
 	took := time.Since(started)
 	s.metrics.request(route.path, c.r.Method, status.status, took-c.held)
+	email := zap.Skip()
+	if c.about != "" && len(s.logKey) > 0 {
+		email = zap.String("email_hash", emailHash(s.logKey, c.about))
+	}
 	s.log.Info("request",
 		zap.String("method", c.r.Method), zap.String("route", route.path), zap.Int("status", status.status),
-		zap.Duration("took", took), zap.Duration("held", c.held), zap.String("request_id", c.requestID), zap.String("app_key", c.principal.appKey))
+		zap.Duration("took", took), zap.Duration("held", c.held), zap.String("request_id", c.requestID), zap.String("app_key", c.principal.appKey), email)
+}
+
+// emailHash stands for an address in the log: the same address has the same hash, and
+// without the key nobody can tell which, or try which.
+func emailHash(key []byte, email customer.EmailKey) string {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(email))
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // statusWriter remembers the status for the log.
@@ -338,7 +357,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "customersync_http_requests_total", Help: "Requests by route, method and status.",
 		}, []string{"route", "method", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "customersync_http_request_seconds", Help: "How long requests took.",
+			Name: "customersync_http_request_duration_seconds", Help: "How long requests took, without the time that a client asked to be held.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{

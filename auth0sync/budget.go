@@ -95,6 +95,15 @@ type budget struct {
 func newBudget(share float64, next http.RoundTripper, r prometheus.Registerer) *budget {
 	b := &budget{next: next, share: share, refused: map[string]time.Time{}, now: time.Now, wait: waitFor, metrics: newBudgetMetrics(r)}
 	b.breaker = circuitbreaker.NewBuilder[any]().WithFailureThreshold(failuresToOpen).WithDelay(openFor).Build()
+	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "customersync_auth0_calls_suspended",
+		Help: "1 while Auth0 is let be because too many calls in a row failed.",
+	}, func() float64 {
+		if b.breaker.IsOpen() {
+			return 1
+		}
+		return 0
+	}))
 	return b
 }
 
@@ -140,7 +149,9 @@ func (b *budget) call(req *http.Request, limited bool) (*http.Response, error) {
 	if spent, ok := req.Context().Value(spentKey{}).(*Spent); ok {
 		spent.Calls.Add(1)
 	}
+	sent := time.Now()
 	res, err := b.next.RoundTrip(req)
+	took := time.Since(sent)
 	switch {
 	case err == nil && res.StatusCode < 500:
 		b.breaker.RecordSuccess()
@@ -149,7 +160,7 @@ func (b *budget) call(req *http.Request, limited bool) (*http.Response, error) {
 	default: // we gave up ourselves, which says nothing about Auth0
 		b.breaker.RecordSuccess()
 	}
-	b.metrics.called(req, res)
+	b.metrics.called(req, res, took)
 	if limited && err == nil {
 		b.learn(res)
 	}
@@ -217,6 +228,7 @@ func (b *budget) learn(res *http.Response) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.known, b.limit, b.remaining, b.reset = true, limit, remaining, now.Add(until)
+	b.metrics.limit.Set(limit)
 	b.metrics.remaining.Set(remaining)
 }
 
@@ -281,6 +293,7 @@ func (b *budget) pause(ctx context.Context, d time.Duration) error {
 		return nil
 	}
 	if deadline, ok := ctx.Deadline(); d > longestWait || ok && b.now().Add(d).After(deadline) {
+		b.metrics.refused.Inc()
 		return ErrBudget
 	}
 	if spent, ok := ctx.Value(spentKey{}).(*Spent); ok {
@@ -373,7 +386,10 @@ func (b *boundedBody) Close() error {
 // budgetMetrics show what Auth0 costs.
 type budgetMetrics struct {
 	calls     *prometheus.CounterVec
+	took      *prometheus.HistogramVec
 	waited    prometheus.Counter
+	refused   prometheus.Counter
+	limit     prometheus.Gauge
 	remaining prometheus.Gauge
 }
 
@@ -383,6 +399,19 @@ func newBudgetMetrics(r prometheus.Registerer) budgetMetrics {
 			Name: "customersync_auth0_calls_total",
 			Help: "Calls of Auth0 by endpoint and status; status 0 is no answer.",
 		}, []string{"endpoint", "status"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "customersync_auth0_call_duration_seconds",
+			Help:    "How long Auth0 took until its answer began, waiting for room in the rate limit left out.",
+			Buckets: []float64{.025, .05, .1, .25, .5, 1, 2.5, 5, 10, 20},
+		}, []string{"endpoint"}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "customersync_auth0_budget_refusals_total",
+			Help: "Calls that were not made because there would have been no room in our share of Auth0's rate limit for too long.",
+		}),
+		limit: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "customersync_auth0_ratelimit_limit",
+			Help: "Calls that fit into the tenant's rate limit, as Auth0 last told; 0 before it did.",
+		}),
 		waited: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "customersync_auth0_budget_wait_seconds_total",
 			Help: "Time spent waiting for room in Auth0's rate limit.",
@@ -392,16 +421,17 @@ func newBudgetMetrics(r prometheus.Registerer) budgetMetrics {
 			Help: "Calls left in the tenant's rate limit, as Auth0 last told.",
 		}),
 	}
-	r.MustRegister(m.calls, m.waited, m.remaining)
+	r.MustRegister(m.calls, m.took, m.waited, m.refused, m.limit, m.remaining)
 	return m
 }
 
-func (m budgetMetrics) called(req *http.Request, res *http.Response) {
+func (m budgetMetrics) called(req *http.Request, res *http.Response, took time.Duration) {
 	status := 0
 	if res != nil {
 		status = res.StatusCode
 	}
 	m.calls.WithLabelValues(endpoint(req), strconv.Itoa(status)).Inc()
+	m.took.WithLabelValues(endpoint(req)).Observe(took.Seconds())
 }
 
 // endpoint names a request without the ids in its path.

@@ -43,6 +43,21 @@ type Backlog struct {
 	Quarantined int       // authentic but not understood
 }
 
+// Standing is what of the database a monitor asks for again and again: it is read
+// from indexes alone.
+type Standing struct {
+	Pending map[Reason]Queued // every reason
+	Due     time.Time         // when the next customer is, or long has been, due; zero: there is none
+	Inbox   Queued            // deliveries that are not taken in yet
+	Lanes   []Lane            // that are, or were, followed, by name
+}
+
+// Queued counts what waits.
+type Queued struct {
+	Count  int
+	Oldest time.Time // zero: nothing waits
+}
+
 // Conflicts is how many customers wait for a person.
 func (s Status) Conflicts() int {
 	n := 0

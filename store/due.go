@@ -207,23 +207,3 @@ func (s *Store) World(ctx context.Context, userIDs []string, named []customer.ID
 	}
 	return w, err
 }
-
-// Pending counts auth_pending customers by reason.
-func (s *Store) Pending(ctx context.Context) (map[customer.Reason]int, error) {
-	var rows []struct {
-		Reason string `db:"reason"`
-		Count  int    `db:"count"`
-	}
-	err := s.read(ctx, "count pending customers", func(ctx context.Context) error {
-		return s.db.SelectContext(ctx, &rows, `
-			select reason, count(*)
-			from customers
-			where reason is not null
-			group by reason`)
-	})
-	pending := map[customer.Reason]int{}
-	for _, r := range rows {
-		pending[customer.Reason(r.Reason)] = r.Count
-	}
-	return pending, err
-}

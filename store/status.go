@@ -91,6 +91,16 @@ func countDue(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
 	return err
 }
 
+// LastRuns returns the last attempt and the last success of each kind of run.
+func (s *Store) LastRuns(ctx context.Context) ([]customer.LastRuns, error) {
+	var st customer.Status
+	err := s.inTx(ctx, "read last runs", func(tx *sqlx.Tx) error {
+		st = customer.Status{}
+		return lastRuns(ctx, tx, &st)
+	})
+	return st.Runs, err
+}
+
 func lastRuns(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
 	var attempts, successes []runRow
 	if err := tx.SelectContext(ctx, &attempts, `

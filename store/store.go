@@ -12,6 +12,8 @@ import (
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -27,7 +29,8 @@ type Options struct {
 	// PgBouncer says that the server is behind PgBouncer in transaction mode:
 	// no prepared statements outlive a transaction and LISTEN does not work.
 	PgBouncer bool
-	Logger    *zap.Logger // nil: silent
+	Logger    *zap.Logger           // nil: silent
+	Metrics   prometheus.Registerer // of the pool; nil: none
 }
 
 // Store is the database.
@@ -70,6 +73,9 @@ func Open(o Options) (*Store, error) {
 	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout}
 	s.byID, s.byEmail, s.byAuthUser = s.finder(findByID), s.finder(findByEmail), s.finder(findByAuthUser)
 	s.receiving, s.renaming, s.making = s.receiver(), s.renamer(), s.maker()
+	if o.Metrics != nil {
+		o.Metrics.MustRegister(collectors.NewDBStatsCollector(pool, "customersync"))
+	}
 	if !o.PgBouncer {
 		s.listen = func(until context.Context) *pq.Listener {
 			return pq.NewDialListener(dialer{timeout: listenerRest, until: until}, dsn, time.Second, 30*time.Second, nil)

@@ -84,6 +84,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	if _, err := jobs.AddFunc(owedEvery, func() { w.owed(ctx) }); err != nil {
 		return fmt.Errorf("owed reconcile: %w", err)
 	}
+	w.remember(ctx)
 	jobs.Start()
 	w.Wake() // deliveries may have come while no worker ran
 
@@ -96,6 +97,16 @@ func (w *Worker) Run(ctx context.Context) error {
 	<-jobs.Stop().Done()
 	background.Wait()
 	return nil
+}
+
+// remember shows in the metrics what runs before this process did.
+func (w *Worker) remember(ctx context.Context) {
+	last, err := w.store.LastRuns(ctx)
+	if err != nil {
+		w.log.Warn("read what ran before", zap.Error(err))
+		return
+	}
+	w.metrics.remember(last)
 }
 
 // Wake asks for a run as soon as may be. It never blocks.

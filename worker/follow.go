@@ -56,7 +56,7 @@ func (w *Worker) serveFollow(ctx context.Context) {
 		return
 	}
 	for ctx.Err() == nil {
-		fence, err := w.store.Acquire(ctx, customer.LeaseFollow, w.holder, leaseTTL)
+		fence, err := w.acquire(ctx, customer.LeaseFollow)
 		if err == nil {
 			w.followUnderLease(ctx, fence)
 			continue
@@ -77,12 +77,12 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 func (w *Worker) followUnderLease(ctx context.Context, fence int64) {
-	defer w.release(ctx, fence)
+	defer w.release(ctx, customer.LeaseFollow, fence)
 	ctx, stop := context.WithCancelCause(ctx)
 	renewing := make(chan struct{})
 	go func() {
 		defer close(renewing)
-		w.keepLease(ctx, fence, stop)
+		w.keepLease(ctx, customer.LeaseFollow, fence, stop)
 	}()
 	var watching sync.WaitGroup
 	if w.watches {

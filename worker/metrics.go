@@ -1,6 +1,8 @@
 package worker
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -10,6 +12,10 @@ import (
 // that fails must not look alive.
 type metrics struct {
 	runs           *prometheus.CounterVec
+	took           *prometheus.HistogramVec
+	lag            *prometheus.HistogramVec
+	held           *prometheus.GaugeVec
+	lost           *prometheus.CounterVec
 	lastAttempt    *prometheus.GaugeVec
 	lastSuccess    *prometheus.GaugeVec
 	customers      *prometheus.CounterVec
@@ -27,13 +33,32 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "customersync_runs_total",
 			Help: "Runs of the worker by what started them and how they ended. Ticks with nothing to do count as ok.",
 		}, []string{"kind", "result"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "customersync_run_duration_seconds",
+			Help:    "How long runs took that had something to do.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600},
+		}, []string{"kind"}),
+		lag: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "customersync_link_lag_seconds",
+			Help: "How long customers waited until they were linked, from when both they and the Auth0 user's last change were there, " +
+				"by what led to them: delivery (webhook, event feed or log), cron, reconcile or request. The user's last login is a change too, by Auth0's clock.",
+			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 21600, 86400},
+		}, []string{"found_by"}),
+		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "customersync_lease_held",
+			Help: "1 while this process has the lease for a kind of work. The sum over all replicas is at most 1.",
+		}, []string{"lease"}),
+		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "customersync_leases_lost_total",
+			Help: "Leases that another replica took over while this process had them: it was paused or cut off from the database.",
+		}, []string{"lease"}),
 		lastAttempt: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "customersync_run_last_attempt_timestamp_seconds",
-			Help: "When a run was last begun.",
+			Help: "When a run was last begun, by this process or, before it started, by any.",
 		}, []string{"kind"}),
 		lastSuccess: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "customersync_run_last_success_timestamp_seconds",
-			Help: "When a run last ended ok.",
+			Help: "When a run last ended ok, of this process or, before it started, of any. Ask for the maximum over all replicas.",
 		}, []string{"kind"}),
 		customers: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "customersync_customers_total",
@@ -64,9 +89,41 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Help: "When the lane last answered, be it that nothing happened.",
 		}, []string{"lane"}),
 	}
-	r.MustRegister(m.runs, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox, m.followed, m.streamFailures, m.following, m.heard)
+	m.begin()
+	r.MustRegister(m.runs, m.took, m.lag, m.held, m.lost, m.lastAttempt, m.lastSuccess, m.customers, m.deliveries, m.inbox, m.followed, m.streamFailures, m.following, m.heard)
 	return m
 }
+
+// begin makes the series whose absence would read as "no failures": a rate over a
+// counter needs the 0 that it started from.
+func (m metrics) begin() {
+	for _, kind := range []string{KindPromote, KindInbox, KindReconcile} {
+		for _, result := range []customer.RunResult{customer.RunOK, customer.RunPartial, customer.RunFailed, customer.RunAborted} {
+			m.runs.WithLabelValues(kind, string(result))
+		}
+	}
+	for _, by := range []string{foundByDelivery, foundByCron, foundByReconcile, foundByRequest} {
+		m.lag.WithLabelValues(by)
+	}
+	for _, lease := range []customer.LeaseName{customer.LeaseWorker, customer.LeaseReconcile, customer.LeaseFollow} {
+		m.held.WithLabelValues(string(lease))
+		m.lost.WithLabelValues(string(lease))
+	}
+	m.deliveries.WithLabelValues("unknown", "forged")
+}
+
+// remember takes over what runs before this process did: a daemon that was
+// restarted this morning must not look as if it had never reconciled.
+func (m metrics) remember(all []customer.LastRuns) {
+	for _, r := range all {
+		m.lastAttempt.WithLabelValues(r.Kind).Set(unix(r.Attempt.Started))
+		if r.Success.ID != 0 {
+			m.lastSuccess.WithLabelValues(r.Kind).Set(unix(r.Success.Ended))
+		}
+	}
+}
+
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func (m metrics) attempt(kind string) { m.lastAttempt.WithLabelValues(kind).SetToCurrentTime() }
 
@@ -74,6 +131,9 @@ func (m metrics) finished(r customer.Run) {
 	m.runs.WithLabelValues(r.Kind, string(r.Result)).Inc()
 	if r.Result == customer.RunOK {
 		m.lastSuccess.WithLabelValues(r.Kind).SetToCurrentTime()
+	}
+	if !r.Started.IsZero() { // it was not idle
+		m.took.WithLabelValues(r.Kind).Observe(r.Ended.Sub(r.Started).Seconds())
 	}
 	m.customers.WithLabelValues("looked").Add(float64(r.Looked))
 	m.customers.WithLabelValues("linked").Add(float64(r.Linked))

@@ -44,6 +44,8 @@ func (s *lanesOnly) StartRun(context.Context, string, int64) (int64, error) {
 }
 func (*lanesOnly) FinishRun(context.Context, int64, customer.Run) error { return nil }
 
+func (*lanesOnly) LastRuns(context.Context) ([]customer.LastRuns, error) { return nil, nil }
+
 // SoughtCustomers lets a full reconcile fail before it asks Auth0 anything.
 func (*lanesOnly) SoughtCustomers(context.Context, customer.ID, int) ([]customer.Sought, error) {
 	return nil, customer.ErrUnavailable

@@ -19,6 +19,7 @@ type pass struct {
 	asOf          time.Time // of a full reconcile: its listing shows no user older than this
 	tally         customer.Run
 	now           time.Time            // database time at the start
+	began         time.Time            // the same moment by our own clock
 	answered      int                  // customers that Auth0 answered for
 	failures      int                  // look-ups that failed in a row
 	confirmations int                  // fresh search results that may still be confirmed one by one
@@ -38,6 +39,7 @@ func (p *pass) all(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read clock: %w", err)
 	}
+	p.began = time.Now()
 	switch p.now = now; p.order.Kind {
 	case KindReconcile, KindPlan:
 		return p.full(ctx)
@@ -166,6 +168,7 @@ type plan struct {
 	rebinds []customer.Rebind
 	unlinks []customer.Unlink
 	seen    map[string]customer.Seen
+	lags    map[customer.ID]waited // of the links
 }
 
 // reconcile brings one page of due customers in step: read what Auth0 says and
@@ -189,7 +192,7 @@ func (p *pass) settle(ctx context.Context, looks []look) error {
 }
 
 func (p *pass) decideAll(ctx context.Context, looks []look) (plan, error) {
-	decided := plan{seen: map[string]customer.Seen{}}
+	decided := plan{seen: map[string]customer.Seen{}, lags: map[customer.ID]waited{}}
 	world, err := p.world(ctx, looks...)
 	if err != nil {
 		return decided, fmt.Errorf("read who holds what: %w", err)
@@ -266,6 +269,7 @@ func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.Worl
 	}
 	if verdict.Link != nil {
 		to.links = append(to.links, *verdict.Link)
+		to.lags[l.due.ID] = p.waitedFor(l, verdict.Link.AuthUserID)
 		p.report(Outcome{Customer: l.due.Customer, Action: ActionLink, AuthUserID: verdict.Link.AuthUserID})
 		return nil
 	}
@@ -402,6 +406,7 @@ func (p *pass) apply(ctx context.Context, decided plan) error {
 	cause := customer.Cause{Kind: customer.ByRun, Actor: p.order.Kind, Why: "matched with an Auth0 user"}
 	linked, err := p.store.Link(ctx, p.fence, decided.links, cause)
 	p.tally.Linked += p.wrote(linked)
+	p.tellLags(linked, decided.lags)
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}

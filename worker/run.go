@@ -108,11 +108,11 @@ func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
 			return customer.Run{Kind: o.Kind, Result: customer.RunOK}, nil
 		}
 	}
-	fence, err := w.store.Acquire(ctx, lease(o.Kind), w.holder, leaseTTL)
+	fence, err := w.acquire(ctx, lease(o.Kind))
 	if err != nil {
 		return customer.Run{}, fmt.Errorf("lease: %w", err)
 	}
-	defer w.release(ctx, fence)
+	defer w.release(ctx, lease(o.Kind), fence)
 	id, err := w.store.StartRun(ctx, o.Kind, fence)
 	if err != nil {
 		return customer.Run{}, fmt.Errorf("record run: %w", err)
@@ -135,13 +135,20 @@ func lease(kind string) customer.LeaseName {
 func (w *Worker) underLease(ctx context.Context, fence int64, o Order) customer.Run {
 	ctx, stop := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
-	renewing.Go(func() { w.keepLease(ctx, fence, stop) })
+	renewing.Go(func() { w.keepLease(ctx, lease(o.Kind), fence, stop) })
 	defer renewing.Wait()
 	defer stop(nil) // after a panic too: a lease that is renewed for ever is nobody's ever again
 	return w.work(ctx, fence, o)
 }
 
-func (w *Worker) keepLease(ctx context.Context, fence int64, stop context.CancelCauseFunc) {
+func (w *Worker) acquire(ctx context.Context, name customer.LeaseName) (fence int64, err error) {
+	if fence, err = w.store.Acquire(ctx, name, w.holder, leaseTTL); err == nil {
+		w.metrics.held.WithLabelValues(string(name)).Set(1)
+	}
+	return fence, err
+}
+
+func (w *Worker) keepLease(ctx context.Context, name customer.LeaseName, fence int64, stop context.CancelCauseFunc) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
@@ -153,16 +160,21 @@ func (w *Worker) keepLease(ctx context.Context, fence int64, stop context.Cancel
 		// An unreachable database is not a lost lease: the writes check the
 		// fence themselves, so work may go on until one of them says so.
 		if err := w.store.Renew(ctx, fence, leaseTTL); errors.Is(err, customer.ErrLeaseLost) {
+			w.metrics.held.WithLabelValues(string(name)).Set(0)
 			stop(err)
 			return
 		}
 	}
 }
 
-func (w *Worker) release(ctx context.Context, fence int64) {
+func (w *Worker) release(ctx context.Context, name customer.LeaseName, fence int64) {
+	defer w.metrics.held.WithLabelValues(string(name)).Set(0)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishWithin)
 	defer cancel()
-	if err := w.store.Release(ctx, fence); err != nil && !errors.Is(err, customer.ErrLeaseLost) {
+	switch err := w.store.Release(ctx, fence); {
+	case errors.Is(err, customer.ErrLeaseLost):
+		w.metrics.lost.WithLabelValues(string(name)).Inc()
+	case err != nil:
 		w.log.Warn("lease not released; it ends by its time to live", zap.Error(err))
 	}
 }

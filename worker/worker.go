@@ -85,6 +85,7 @@ type runs interface {
 	StartRun(ctx context.Context, kind string, fence int64) (id int64, err error)
 	DropRun(ctx context.Context, id int64) error
 	FinishRun(ctx context.Context, id int64, r customer.Run) error
+	LastRuns(ctx context.Context) ([]customer.LastRuns, error)
 	Prune(ctx context.Context, before time.Time) (int64, error)
 }
 

@@ -62,7 +62,10 @@ func newWorkerWaiting(t *testing.T, s worker.Store, auth0 string, policy auth0sy
 // newWorkerOf makes a worker; what the configuration leaves out is filled in.
 func newWorkerOf(t *testing.T, s worker.Store, auth0 string, c worker.Config, pass func(time.Duration)) *worker.Worker {
 	t.Helper()
-	metrics := prometheus.NewRegistry()
+	metrics := c.Metrics
+	if metrics == nil {
+		metrics = prometheus.NewRegistry()
+	}
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		BaseURL: auth0, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 0.5, Metrics: metrics, StreamTokens: []string{streamToken},
 		Wait: func(ctx context.Context, d time.Duration) error { pass(d); return ctx.Err() },

@@ -46,6 +46,7 @@ type config struct {
 	policy       auth0sync.Policy
 	unlinks      worker.Breaker
 	emailClaim   string
+	logKey       []byte
 	logLevel     zapcore.Level
 }
 
@@ -94,6 +95,7 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		schedule:      f.schedule("promote_schedule"),
 		reconcile:     f.scheduleOrOff("reconcile_schedule"),
 		emailClaim:    f.text("email_claim"),
+		logKey:        f.key("log_key"),
 		logLevel:      f.level("log_level"),
 		policy: auth0sync.Policy{
 			TrustedProviders:   f.list("trusted_providers"),
@@ -297,6 +299,17 @@ func (f *faults) secrets(c config) {
 	if _, err := auth0sync.NewVerifier(auth0sync.Secrets{LogStreams: c.logTokens}, time.Now); err != nil {
 		f.add("log_stream_tokens", fmt.Sprintf("long random tokens (%v)", err))
 	}
+}
+
+// shortestKey is how long a key must be that nobody is to guess.
+const shortestKey = 16
+
+func (f *faults) key(key string) []byte {
+	text := f.text(key)
+	if text != "" && len(text) < shortestKey {
+		f.add(key, fmt.Sprintf("random text of at least %d characters", shortestKey))
+	}
+	return []byte(text)
 }
 
 // zapWarn is the level of verbs that print their own outcome.

@@ -51,9 +51,11 @@ type cli struct {
 	Setup     setupCmd     `cmd:"" help:"Set up the Auth0 tenant."`
 	Check     checkCmd     `cmd:"" help:"Check the configuration and, with --online, all that the daemon needs of the world."`
 	Status    statusCmd    `cmd:"" help:"Say how the whole stands, and whether a person is needed."`
+	Health    healthCmd    `cmd:"" help:"Ask the daemon of this machine whether it can serve; exit code 1 if not."`
 	Conflicts conflictsCmd `cmd:"" help:"List and settle what only a person can decide."`
 	Keys      keysCmd      `cmd:"" help:"Make, list and revoke app keys."`
 	Config    configCmd    `cmd:"" help:"List the settings."`
+	Metrics   metricsCmd   `cmd:"" help:"List the metrics of the daemon."`
 	Demo      demoCmd      `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
 	Sim       simCmd       `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
 }

@@ -31,6 +31,7 @@ const (
 	plantedStream = "PLANTED-stream-token-0123456789"
 	plantedLogs   = "PLANTED-log-stream-token-0123456789"
 	plantedDB     = "PLANTEDdatabasepassword"
+	plantedLogKey = "PLANTED-log-key-0123456789"
 	plantedPerson = "planted.person"       // the local part of all addresses
 	plantedFirst  = "Plantedfirst"         // names
 	plantedLast   = "Plantedlast"          //
@@ -76,9 +77,9 @@ func newScenario(t *testing.T) *scenario {
 	withPassword.User = url.UserPassword(withPassword.User.Username(), plantedDB)
 	env = append(env, "DATABASE_URL="+withPassword.String(), "AUTH0_CLIENT_SECRET="+plantedClient, "CUSTOMERSYNC_LOG_LEVEL=debug",
 		"CUSTOMERSYNC_ACTION_SECRETS="+secret, "CUSTOMERSYNC_EVENT_STREAM_TOKENS="+plantedStream, "CUSTOMERSYNC_LOG_STREAM_TOKENS="+plantedLogs,
-		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_FOLLOW=events")
+		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_FOLLOW=events", "CUSTOMERSYNC_LOG_KEY="+plantedLogKey)
 	s := &scenario{T: t, sim: sim, dsn: dsn, seen: map[int]int{}, plants: plants{
-		"client secret": plantedClient, "action secret": secret, "stream token": plantedStream, "log stream token": plantedLogs, "database password": plantedDB,
+		"client secret": plantedClient, "action secret": secret, "stream token": plantedStream, "log stream token": plantedLogs, "database password": plantedDB, "log key": plantedLogKey,
 		"e-mail address": plantedPerson, "first name": plantedFirst, "last name": plantedLast, "Auth0's answer": plantedAnswer, "a row's value": plantedDetail,
 	}}
 	s.daemonProcess = startServe(t, env)

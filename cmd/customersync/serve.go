@@ -78,7 +78,7 @@ const (
 // drains: no new requests, those in flight and the run in hand come to their end or
 // are rolled back, the lease is released.
 func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logger) error {
-	d, err := assemble(ctx, c, dsn, log)
+	d, err := assemble(ctx, c, dsn, log, prometheus.NewRegistry())
 	if err != nil {
 		return err
 	}
@@ -101,17 +101,23 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 
 	working, stopWork := context.WithCancel(ctx)
 	defer stopWork()
+	watched, unwatch := context.WithCancel(context.WithoutCancel(ctx)) // to the very end: stopping takes its time
+	defer unwatch()
 	var work sync.WaitGroup
 	work.Go(func() { d.work(working, log) })
 
 	at := addresses{apiListener.Addr().String(), opsListener.Addr().String()}
 	log.Info("serving", zap.String("api", at.api), zap.String("ops", at.ops), zap.String("issuer", c.issuer()))
+	systemd := supervisorOf(p.getenv, log)
+	systemd.tell(ctx, "READY=1")
+	work.Go(func() { systemd.watch(watched, at.ops) })
 	if p.ready != nil {
 		p.ready(at)
 	}
 	var serveErr error
 	select {
 	case <-ctx.Done():
+		systemd.tell(ctx, "STOPPING=1")
 		log.Info("stopping", zap.Duration("requests_are_taken_for", c.stopDelay))
 		stopWork() // another replica may go on with it
 		serveErr = linger(c.stopDelay, failed)
@@ -119,6 +125,7 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 	}
 	stopWork()
 	drain(apiServer, log) //nolint:contextcheck // ctx has ended
+	unwatch()
 	work.Wait()
 	return errors.Join(serveErr, opsServer.Close())
 }
@@ -131,16 +138,21 @@ type daemon struct {
 	ops    http.Handler
 }
 
-func assemble(ctx context.Context, c config, dsn string, log *zap.Logger) (*daemon, error) {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+// registry is where the parts of the program put their metrics.
+type registry interface {
+	prometheus.Registerer
+	prometheus.Gatherer
+}
+
+func assemble(ctx context.Context, c config, dsn string, log *zap.Logger, registry registry) (*daemon, error) {
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
 	s, w, err := syncer(c, dsn, registry, log)
 	if err != nil {
 		return nil, err
 	}
-	registry.MustRegister(pendingCollector{s, log})
+	registry.MustRegister(standing{s, log})
 	server, err := api.New(ctx, api.Config{
-		Issuer: c.issuer(), Audience: c.audience, EmailClaim: c.emailClaim, Logger: log, Metrics: registry,
+		Issuer: c.issuer(), Audience: c.audience, EmailClaim: c.emailClaim, LogKey: c.logKey, Logger: log, Metrics: registry,
 	}, s, w, w)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -173,13 +185,13 @@ func stopping(ctx context.Context) error {
 }
 
 // syncer puts together what looks customers up: store, directory, worker.
-func syncer(c config, dsn string, registry *prometheus.Registry, log *zap.Logger) (*store.Store, *worker.Worker, error) {
-	s, err := openStore(c, dsn, log)
+func syncer(c config, dsn string, metrics prometheus.Registerer, log *zap.Logger) (*store.Store, *worker.Worker, error) {
+	s, err := openMeasured(c, dsn, log, metrics)
 	if err != nil {
 		return nil, nil, err
 	}
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
-		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: registry,
+		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: metrics,
 		StreamTokens: c.streamTokens,
 	})
 	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: c.actionSecrets, EventStreams: c.streamTokens, LogStreams: c.logTokens}, time.Now)
@@ -187,7 +199,7 @@ func syncer(c config, dsn string, registry *prometheus.Registry, log *zap.Logger
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	w, err := worker.New(worker.Config{
-		Schedule: c.schedule, Follow: c.follow, Watches: len(c.streamTokens) > 0, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: registry,
+		Schedule: c.schedule, Follow: c.follow, Watches: len(c.streamTokens) > 0, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: metrics,
 	}, s, directory, verifier)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
@@ -196,7 +208,11 @@ func syncer(c config, dsn string, registry *prometheus.Registry, log *zap.Logger
 }
 
 func openStore(c config, dsn string, log *zap.Logger) (*store.Store, error) {
-	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: c.pgBouncer, Logger: log})
+	return openMeasured(c, dsn, log, nil)
+}
+
+func openMeasured(c config, dsn string, log *zap.Logger, metrics prometheus.Registerer) (*store.Store, error) {
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: c.pgBouncer, Logger: log, Metrics: metrics})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("DATABASE_URL: %w", err)}
 	}
@@ -271,31 +287,5 @@ func drain(s *http.Server, log *zap.Logger) {
 	defer cancel()
 	if err := s.Shutdown(ctx); err != nil {
 		log.Warn("some requests were cut off", zap.Error(errors.Join(err, s.Close())))
-	}
-}
-
-// pendingCollector shows how many customers wait, by reason, at each scrape.
-type pendingCollector struct {
-	store *store.Store
-	log   *zap.Logger
-}
-
-var pendingDesc = prometheus.NewDesc("customersync_pending_customers", "Customers that are auth_pending, by reason.", []string{"reason"}, nil)
-
-// Describe implements prometheus.Collector.
-func (pendingCollector) Describe(out chan<- *prometheus.Desc) { out <- pendingDesc }
-
-// Collect implements prometheus.Collector. While the database is away the metric
-// is missing, not zero.
-func (c pendingCollector) Collect(out chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	pending, err := c.store.Pending(ctx)
-	if err != nil {
-		c.log.Debug("count pending customers", zap.Error(err))
-		return
-	}
-	for reason, n := range pending {
-		out <- prometheus.MustNewConstMetric(pendingDesc, prometheus.GaugeValue, float64(n), string(reason))
 	}
 }

@@ -1,0 +1,6 @@
+package worker
+
+import "context"
+
+// Remember is what Run begins with.
+func (w *Worker) Remember(ctx context.Context) { w.remember(ctx) }
