@@ -85,6 +85,7 @@ var codes = map[string]struct {
 	"webhook_forbidden":           {403, "The delivery is not signed by a secret, or does not bear a token, that is known here."},
 	"not_found":                   {404, "There is nothing at this path."},
 	codeNotFound:                  {404, "There is no such customer."},
+	"feed_ahead":                  {410, "The feed has not come to this place: its database was set back, from a backup perhaps. List the customers, and read the feed anew."},
 	"method_not_allowed":          {405, "This path does not take this method; Allow lists those it takes."},
 	"invalid_query":               {400, "The query is not understood."},
 	"invalid_email_address":       {400, "The e-mail address in the query is not valid."},
@@ -129,6 +130,8 @@ func toFailure(err error) *failure {
 		return fail("customer_inactive")
 	case errors.Is(err, customer.ErrNoConflict):
 		return fail("not_in_conflict")
+	case errors.Is(err, customer.ErrFeedAhead):
+		return fail("feed_ahead").about("after")
 	case errors.Is(err, customer.ErrStale):
 		return fail("precondition_failed")
 	case errors.Is(err, customer.ErrKeyReused):

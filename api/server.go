@@ -42,6 +42,7 @@ type Customers interface {
 	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
 	Conflicts(ctx context.Context, after customer.ID, limit int) ([]customer.Conflict, error)
 	Conflict(ctx context.Context, id customer.ID) (customer.Conflict, error)
+	Events(ctx context.Context, after int64, limit int) ([]customer.Event, error)
 	LookNow(ctx context.Context, id customer.ID) error
 	Watch(id customer.ID) (told <-chan struct{}, stop func())
 	LiveAppKeys(ctx context.Context) (map[[32]byte]string, error)
@@ -149,6 +150,7 @@ func (s *Server) routes() []route {
 		{"POST", basePath + "/customers/{customer_id}/sync", syncWithin + requestWithin, false, s.sync},
 		{"GET", basePath + "/conflicts", requestWithin, false, s.conflicts},
 		{"POST", basePath + "/conflicts/{customer_id}/resolve", requestWithin, false, s.resolve},
+		{"GET", basePath + "/events", requestWithin, false, s.events},
 		{"POST", "/webhooks/auth0", webhookWithin, true, s.deliver},
 		{"GET", "/openapi.yaml", requestWithin, true, s.getOpenAPI},
 	}

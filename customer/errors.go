@@ -16,6 +16,7 @@ var (
 	ErrUnavailable   = errors.New("database is not available") // try again later; nothing was acknowledged
 	ErrLeaseHeld     = errors.New("another worker holds the lease")
 	ErrLeaseLost     = errors.New("the lease was taken over; nothing was written")
+	ErrFeedAhead     = errors.New("the feed of events has not come so far") // its database was set back
 	ErrForged        = errors.New("delivery is not authentic")
 )
 
