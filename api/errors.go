@@ -102,9 +102,11 @@ var codes = map[string]struct {
 	"idempotency_key_in_progress": {409, "A request with this Idempotency-Key is still under way."},
 	"email_taken":                 {409, "Another customer has this e-mail address."},
 	"auth_user_id_taken":          {409, "Another customer is linked to this Auth0 user."},
+	"customer_erased":             {409, "The person was erased after this access token was issued. One of a new sign-in makes a new customer."},
 	"customer_inactive":           {409, "The customer is closed and does not change any more."},
 	"not_in_conflict":             {409, "The customer is not in conflict, or not any more."},
 	"precondition_failed":         {412, "The customer is not as If-Match says."},
+	"erase_not_set_up":            {501, "Customers cannot be erased here: the setting CUSTOMERSYNC_ERASE_KEYS is missing."},
 	codeInternal:                  {500, "Something went wrong here. The request_id helps to find out what."},
 	codeUnavailable:               {503, "The service cannot answer just now. Try again after the time in Retry-After."},
 	"auth_unavailable":            {503, "Access tokens cannot be verified just now. Try again after the time in Retry-After."},
@@ -130,6 +132,10 @@ func toFailure(err error) *failure {
 		return fail("customer_inactive")
 	case errors.Is(err, customer.ErrNoConflict):
 		return fail("not_in_conflict")
+	case errors.Is(err, customer.ErrErased):
+		return fail("customer_erased")
+	case errors.Is(err, customer.ErrNoEraseKey):
+		return fail("erase_not_set_up")
 	case errors.Is(err, customer.ErrFeedAhead):
 		return fail("feed_ahead").about("after")
 	case errors.Is(err, customer.ErrStale):

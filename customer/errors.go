@@ -17,6 +17,8 @@ var (
 	ErrLeaseHeld     = errors.New("another worker holds the lease")
 	ErrLeaseLost     = errors.New("the lease was taken over; nothing was written")
 	ErrFeedAhead     = errors.New("the feed of events has not come so far") // its database was set back
+	ErrErased        = errors.New("the Auth0 user is of a customer that was erased")
+	ErrNoEraseKey    = errors.New("there is no key to erase customers with")
 	ErrForged        = errors.New("delivery is not authentic")
 )
 

@@ -29,6 +29,7 @@ const (
 	EventUpdated   EventType = "customer.updated"   // a field changed, the lifecycle did not
 	EventUnlinked  EventType = "customer.unlinked"  // auth_pending again
 	EventClosed    EventType = "customer.closed"
+	EventErased    EventType = "customer.erased" // the last; those before it are gone from the feed
 )
 
 // EventOf is the kind of event that a change of the history is to others.
@@ -42,6 +43,8 @@ func EventOf(change string) EventType {
 		return EventUnlinked
 	case "closed":
 		return EventClosed
+	case "erased":
+		return EventErased
 	}
 	return EventUpdated // patched, rebound, email_filled
 }

@@ -35,7 +35,7 @@ func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifV
 			return nil
 		}
 		c := change{field: string(p.Field), from: current, to: p.Value, before: customer.Lifecycle(before.Lifecycle)}
-		after, err = patch(ctx, tx, before, p, &c)
+		after, err = s.patch(ctx, tx, before, p, &c)
 		if err != nil {
 			return err
 		}
@@ -60,13 +60,13 @@ func lockVersion(ctx context.Context, tx *sqlx.Tx, id customer.ID, ifVersion int
 
 // patch writes who the customer is linked to and says in c what kind of change
 // that is.
-func patch(ctx context.Context, tx *sqlx.Tx, before row, p customer.Patch, c *change) (row, error) {
+func (s *Store) patch(ctx context.Context, tx *sqlx.Tx, before row, p customer.Patch, c *change) (row, error) {
 	if p.Value == "" {
 		c.what = "unlinked"
 		return unlink(ctx, tx, before)
 	}
 	c.what = "linked"
-	return linkByHand(ctx, tx, before, p.Value)
+	return s.linkByHand(ctx, tx, before, p.Value)
 }
 
 // moved is the part of an update that every change of a customer has.
@@ -124,8 +124,9 @@ func (s *Store) rename(ctx context.Context, id customer.ID, p customer.Patch, if
 }
 
 // linkByHand links as somebody trusted said. A customer without an e-mail
-// address is due at once, to get its user's.
-func linkByHand(ctx context.Context, tx *sqlx.Tx, before row, authUserID string) (row, error) {
+// address is due at once, to get its user's. A user of an erased customer is brought
+// back by that.
+func (s *Store) linkByHand(ctx context.Context, tx *sqlx.Tx, before row, authUserID string) (row, error) {
 	var after row
 	err := tx.GetContext(ctx, &after, `
 		update customers
@@ -136,6 +137,9 @@ func linkByHand(ctx context.Context, tx *sqlx.Tx, before row, authUserID string)
 		returning `+columns, before.ID, authUserID)
 	if err == nil && !after.Key.Valid {
 		err = notify(ctx, tx)
+	}
+	if err == nil {
+		err = s.erase.lift(ctx, tx, userName, authUserID)
 	}
 	return after, err
 }

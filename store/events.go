@@ -52,9 +52,19 @@ func (s *Store) placed(ctx context.Context, after int64, limit int) ([]customer.
 	var rows []eventRow
 	err := s.read(ctx, "read events", func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, &rows, `
-			select position, customer_id, version, at, change, field, to_lifecycle
-			from history
-			where position > $1
+			select *
+			from (
+			  (select position, customer_id, version, at, change, field, to_lifecycle
+			   from history
+			   where position > $1
+			   order by position
+			   limit $2)
+			  union all
+			  (select position, customer_id, version, erased_at, 'erased', null, 'inactive'
+			   from erasures
+			   where position > $1
+			   order by position
+			   limit $2)) placed
 			order by position
 			limit $2`, after, limit)
 	})
@@ -82,7 +92,7 @@ func (s *Store) PlaceEvents(ctx context.Context) (last int64, err error) {
 		return s.db.QueryRowContext(ctx, `
 			select last, exists (
 			  select from history
-			  where `+unplaced+`)
+			  where `+unplaced+`) or exists (select from erasures where position is null)
 			from event_feed`).Scan(&last, &waiting)
 	})
 	if err != nil || !waiting {
@@ -93,7 +103,7 @@ func (s *Store) PlaceEvents(ctx context.Context) (last int64, err error) {
 		if err := tx.GetContext(ctx, &last, `select last from event_feed for update`); err != nil {
 			return err
 		}
-		return tx.GetContext(ctx, &last, `
+		if err := tx.GetContext(ctx, &last, `
 			with next as materialized (
 			  select customer_id, version, row_number() over (order by at, customer_id, version) as place
 			  from history
@@ -108,7 +118,23 @@ func (s *Store) PlaceEvents(ctx context.Context) (last int64, err error) {
 			)
 			update event_feed
 			set last = last + (select count(*) from next)
-			returning last`, placedAtOnce, last)
+			returning last`, placedAtOnce, last); err != nil {
+			return err
+		}
+		return tx.GetContext(ctx, &last, `
+			with next as materialized (
+			  select customer_id, row_number() over (order by erased_at, customer_id) as place
+			  from erasures
+			  where position is null
+			), placed as (
+			  update erasures e
+			  set position = $1 + n.place
+			  from next n
+			  where e.customer_id = n.customer_id
+			)
+			update event_feed
+			set last = last + (select count(*) from next)
+			returning last`, last)
 	})
 	return last, err
 }
