@@ -14,6 +14,7 @@ const (
 	createCustomers = "create:customers"
 	updateCustomers = "update:customers"
 	deleteCustomers = "delete:customers"
+	eraseCustomers  = "erase:customers"
 )
 
 // authenticate finds out who calls: the app by its key, then the person or

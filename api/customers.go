@@ -277,7 +277,7 @@ func (s *Server) ownDraft(c *call, d *customer.Draft) (*customer.Claim, error) {
 	case d.Email.Key != "" && d.Email.Key != p.claim.Email.Key:
 		return nil, fail("email_mismatch").about(emailParameter)
 	}
-	d.Email, d.Subject = p.claim.Email, p.subject
+	d.Email, d.Subject, d.IssuedAt = p.claim.Email, p.subject, p.claim.IssuedAt
 	if !p.claim.Verified {
 		return nil, nil
 	}
@@ -355,7 +355,15 @@ func patchOf(object map[string]json.RawMessage) (customer.Patch, error) {
 	return p, nil
 }
 
+// remove closes a customer or, told so, erases it.
 func (s *Server) remove(c *call) error {
+	switch erase := c.r.URL.Query().Get(eraseParameter); erase {
+	case "true":
+		return s.erase(c)
+	case "":
+	default:
+		return fail("invalid_query").about(eraseParameter).saying("erase must be true, or left out.")
+	}
 	found, err := s.target(c, deleteCustomers)
 	if err != nil {
 		return err

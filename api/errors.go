@@ -85,6 +85,7 @@ var codes = map[string]struct {
 	"webhook_forbidden":           {403, "The delivery is not signed by a secret, or does not bear a token, that is known here."},
 	"not_found":                   {404, "There is nothing at this path."},
 	codeNotFound:                  {404, "There is no such customer."},
+	"feed_ahead":                  {410, "The feed has not come to this place: its database was set back, from a backup perhaps. List the customers, and read the feed anew."},
 	"method_not_allowed":          {405, "This path does not take this method; Allow lists those it takes."},
 	"invalid_query":               {400, "The query is not understood."},
 	"invalid_email_address":       {400, "The e-mail address in the query is not valid."},
@@ -101,9 +102,11 @@ var codes = map[string]struct {
 	"idempotency_key_in_progress": {409, "A request with this Idempotency-Key is still under way."},
 	"email_taken":                 {409, "Another customer has this e-mail address."},
 	"auth_user_id_taken":          {409, "Another customer is linked to this Auth0 user."},
+	"customer_erased":             {409, "The person was erased after this access token was issued. One of a new sign-in makes a new customer."},
 	"customer_inactive":           {409, "The customer is closed and does not change any more."},
 	"not_in_conflict":             {409, "The customer is not in conflict, or not any more."},
 	"precondition_failed":         {412, "The customer is not as If-Match says."},
+	"erase_not_set_up":            {501, "Customers cannot be erased here: the setting CUSTOMERSYNC_ERASE_KEYS is missing."},
 	codeInternal:                  {500, "Something went wrong here. The request_id helps to find out what."},
 	codeUnavailable:               {503, "The service cannot answer just now. Try again after the time in Retry-After."},
 	"auth_unavailable":            {503, "Access tokens cannot be verified just now. Try again after the time in Retry-After."},
@@ -129,6 +132,12 @@ func toFailure(err error) *failure {
 		return fail("customer_inactive")
 	case errors.Is(err, customer.ErrNoConflict):
 		return fail("not_in_conflict")
+	case errors.Is(err, customer.ErrErased):
+		return fail("customer_erased")
+	case errors.Is(err, customer.ErrNoEraseKey):
+		return fail("erase_not_set_up")
+	case errors.Is(err, customer.ErrFeedAhead):
+		return fail("feed_ahead").about("after")
 	case errors.Is(err, customer.ErrStale):
 		return fail("precondition_failed")
 	case errors.Is(err, customer.ErrKeyReused):

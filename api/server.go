@@ -46,6 +46,9 @@ type Customers interface {
 	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
 	Conflicts(ctx context.Context, after customer.ID, limit int) ([]customer.Conflict, error)
 	Conflict(ctx context.Context, id customer.ID) (customer.Conflict, error)
+	Events(ctx context.Context, after int64, limit int) ([]customer.Event, error)
+	Erase(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) (customer.Erasure, error)
+	Erasure(ctx context.Context, id customer.ID) (customer.Erasure, error)
 	LookNow(ctx context.Context, id customer.ID) error
 	Watch(id customer.ID) (told <-chan struct{}, stop func())
 	LiveAppKeys(ctx context.Context) (map[[32]byte]string, error)
@@ -83,7 +86,8 @@ const (
 	basePath = "/customer/v1"
 	// requestWithin bounds a request's work, but for the streamed listing.
 	requestWithin = 5 * time.Second
-	webhookWithin = 4 * time.Second // Auth0 gives a delivery about ten
+	eraseWithin   = 30 * time.Second // it waits for others, and reads tables whole
+	webhookWithin = 4 * time.Second  // Auth0 gives a delivery about ten
 )
 
 // New makes the API. Access tokens are refused with 503 until the issuer's keys
@@ -147,14 +151,16 @@ func (s *Server) routes() []route {
 		{"GET", basePath + "/customers", 0, false, s.getCollection},
 		{"POST", basePath + "/customers", requestWithin, false, s.post},
 		{"PATCH", basePath + "/customers", requestWithin, false, s.patch},
-		{"DELETE", basePath + "/customers", requestWithin, false, s.remove},
+		{"DELETE", basePath + "/customers", eraseWithin, false, s.remove},
 		{"GET", basePath + "/customers/{customer_id}", 0, false, s.get},
 		{"PATCH", basePath + "/customers/{customer_id}", requestWithin, false, s.patch},
-		{"DELETE", basePath + "/customers/{customer_id}", requestWithin, false, s.remove},
+		{"DELETE", basePath + "/customers/{customer_id}", eraseWithin, false, s.remove},
 		{"GET", basePath + "/customers/{customer_id}/explain", requestWithin, false, s.explain},
 		{"POST", basePath + "/customers/{customer_id}/sync", syncWithin + requestWithin, false, s.sync},
 		{"GET", basePath + "/conflicts", requestWithin, false, s.conflicts},
 		{"POST", basePath + "/conflicts/{customer_id}/resolve", requestWithin, false, s.resolve},
+		{"GET", basePath + "/erasures/{customer_id}", requestWithin, false, s.getErasure},
+		{"GET", basePath + "/events", requestWithin, false, s.events},
 		{"POST", "/webhooks/auth0", webhookWithin, true, s.deliver},
 		{"GET", "/openapi.yaml", requestWithin, true, s.getOpenAPI},
 	}

@@ -38,7 +38,8 @@ type Verdict struct {
 // A user that names the customer in app_metadata (only a back end can write
 // that) needs no e-mail address. Otherwise a user is linkable if its e-mail key
 // is the customer's, the address is verified, an identity is of a trusted
-// provider, and it is neither blocked nor on another live customer. Users that
+// provider, and it is neither blocked nor on another live customer, nor of one
+// that was erased. Users that
 // fall short do not count: else anyone could block a sign-up. Exactly one
 // linkable user is linked. An observation that is older than what was applied
 // already links nobody, but still stands against another user; and a user that
@@ -99,7 +100,7 @@ func readable(c customer.Customer, found []User) (users []User, unread bool) {
 func (p Policy) rivals(c customer.Customer, outdated []User, w customer.World) []User {
 	return slices.DeleteFunc(outdated, func(u User) bool {
 		if u.CustomerID == c.ID {
-			return u.Blocked || heldByOther(c, u, w)
+			return u.Blocked || heldByOther(c, u, w) || erased(u, w)
 		}
 		return c.Email.Key == "" || u.emailKey() != c.Email.Key || p.fallsShort(c, u, w) != ""
 	})
@@ -119,9 +120,13 @@ func (p Policy) decideNamed(c customer.Customer, users, doubtful []User, w custo
 		case heldByOther(c, u, w):
 			reason = customer.UserTaken
 			taken = append(taken, u)
+		case erased(u, w):
+			if reason != customer.UserTaken {
+				reason = customer.UserErased
+			}
 		case !u.Blocked:
 			linkable = append(linkable, u)
-		case reason != customer.UserTaken:
+		case reason == customer.NotRegistered:
 			reason = customer.UserBlocked
 		}
 	}
@@ -147,6 +152,8 @@ func (p Policy) fallsShort(c customer.Customer, u User, w customer.World) custom
 		return customer.UserBlocked
 	case heldByOther(c, u, w):
 		return customer.UserTaken
+	case erased(u, w):
+		return customer.UserErased
 	}
 	return ""
 }
@@ -159,6 +166,7 @@ func closeness(r customer.Reason) int {
 		customer.ConnectionNotTrusted,
 		customer.EmailUnverified,
 		customer.UserBlocked,
+		customer.UserErased,
 		customer.UserTaken,
 	}, r)
 }
@@ -191,6 +199,11 @@ func heldByOther(c customer.Customer, u User, w customer.World) bool {
 	}
 	return u.CustomerID != "" && u.CustomerID != c.ID && w.Live[u.CustomerID]
 }
+
+// erased reports whether the user is of a customer that was erased, which does not
+// come back by itself. A token is the person's own word: whether it is a new one, the
+// store says.
+func erased(u User, w customer.World) bool { return w.Erased[u.ID] && u.Lane != LaneToken }
 
 // choose links the only linkable user, or the one that connection priority
 // prefers, if that is none of the doubtful.

@@ -36,7 +36,7 @@ type Bond struct {
 //
 // A user that was linked into another one is followed there: account linking
 // deletes the secondary user, which lives on in the primary's identities. If
-// that one is on another live customer, the user counts as gone.
+// that one is on another live customer, or of an erased one, the user counts as gone.
 // https://auth0.com/docs/manage-users/user-accounts/user-account-linking
 func (p Policy) DecideLinked(c customer.Customer, found []User, w customer.World, gone time.Duration) Bond {
 	// However old: a user who is seen at all is not gone.
@@ -49,7 +49,7 @@ func (p Policy) DecideLinked(c customer.Customer, found []User, w customer.World
 		}
 	}
 	for _, u := range found {
-		if u.HasIdentity(c.AuthUserID) && !heldByOther(c, u, w) {
+		if u.HasIdentity(c.AuthUserID) && !heldByOther(c, u, w) && !erased(u, w) {
 			return Bond{Rebind: &customer.Rebind{Customer: c.ID, From: c.AuthUserID, To: u.ID, Evidence: u.evidence("identity")}}
 		}
 	}

@@ -50,7 +50,7 @@ func question(t *testing.T, r *rand.Rand) (q questioned) {
 		mine = one(r, "", "zoë@example.com")
 	}
 	q.c = pending(t, mine)
-	q.world = customer.World{UserHolder: map[string]customer.ID{}, Live: map[customer.ID]bool{}, EmailHolder: map[customer.EmailKey]customer.ID{}, Newest: map[string]customer.Seen{}}
+	q.world = customer.World{UserHolder: map[string]customer.ID{}, Live: map[customer.ID]bool{}, EmailHolder: map[customer.EmailKey]customer.ID{}, Newest: map[string]customer.Seen{}, Erased: map[string]bool{}}
 	q.policy.ConnectionPriority = one(r, nil, nil, []string{"db"}, []string{"google-oauth2", "db"}, []string{"nowhere", "samlp"})
 	q.policy.TrustedProviders = one(r, nil, nil, []string{"samlp"}, []string{"auth0", "samlp"})
 	states := map[string]auth0sync.User{}
@@ -72,6 +72,9 @@ func question(t *testing.T, r *rand.Rand) (q questioned) {
 			q.world.UserHolder[u.ID] = one(r, ada, bob)
 		}
 		if r.IntN(8) == 0 {
+			q.world.Erased[u.ID] = true
+		}
+		if r.IntN(8) == 0 {
 			q.world.Newest[u.ID] = customer.Seen{UpdatedAt: time.Unix(1+r.Int64N(3), 0), SeenAt: time.Unix(10+r.Int64N(2), 0)}
 		}
 	}
@@ -90,6 +93,7 @@ const (
 	unproven  = "email_unverified"
 	barred    = "user_blocked"
 	occupied  = "user_taken"
+	forgotten = "user_erased"
 )
 
 // answer is what product rule says of a case, found another way than Decide does:
@@ -118,7 +122,7 @@ func (q questioned) answer() string {
 		return "email_unmatchable"
 	}
 	if len(classes[fits]) == 0 {
-		for _, nearest := range []string{occupied, barred, unproven, untrusted} {
+		for _, nearest := range []string{occupied, forgotten, barred, unproven, untrusted} {
 			if len(classes[nearest]) > 0 {
 				return nearest
 			}
@@ -190,6 +194,8 @@ func (q questioned) class(u auth0sync.User, key string) string {
 		return barred
 	case q.isOccupied(u):
 		return occupied
+	case q.world.Erased[u.ID]:
+		return forgotten
 	}
 	return fits
 }
@@ -200,6 +206,8 @@ func (q questioned) classByName(u auth0sync.User) string {
 		return unrelated
 	case q.isOccupied(u):
 		return occupied
+	case q.world.Erased[u.ID]:
+		return forgotten
 	case u.Blocked:
 		return barred
 	}
@@ -260,7 +268,7 @@ func TestAttackNoWorldGetsAWrongLink(t *testing.T) {
 		outcomes[kind]++
 	}
 	t.Log(outcomes)
-	if len(outcomes) != 10 {
+	if len(outcomes) != 11 {
 		t.Errorf("only %d kinds of outcomes were met: %v", len(outcomes), outcomes)
 	}
 }

@@ -26,9 +26,10 @@ type Draft struct {
 	ID          ID // made by the caller, so that a decision can name it beforehand
 	FirstName   string
 	LastName    string
-	Email       Email  // zero: none
-	CreatedBy   string // R12: the same caller asking again gets the same customer
-	Subject     string // the sub of a user token, "" for a machine; live customers linked to it are the caller's own
+	Email       Email     // zero: none
+	CreatedBy   string    // R12: the same caller asking again gets the same customer
+	Subject     string    // the sub of a user token, "" for a machine; live customers linked to it are the caller's own
+	IssuedAt    time.Time // of that token
 	Idempotency Idempotency
 }
 

@@ -265,7 +265,7 @@ func TestTheLifecycleHasTheseMovesAndNoOthers(t *testing.T) {
 
 func TestEveryReasonIsExplained(t *testing.T) {
 	t.Parallel()
-	if n := len(customer.Reasons()); n != 12 {
+	if n := len(customer.Reasons()); n != 13 {
 		t.Errorf("%d reasons", n)
 	}
 	for _, r := range customer.Reasons() {

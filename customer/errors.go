@@ -16,6 +16,9 @@ var (
 	ErrUnavailable   = errors.New("database is not available") // try again later; nothing was acknowledged
 	ErrLeaseHeld     = errors.New("another worker holds the lease")
 	ErrLeaseLost     = errors.New("the lease was taken over; nothing was written")
+	ErrFeedAhead     = errors.New("the feed of events has not come so far") // its database was set back
+	ErrErased        = errors.New("the Auth0 user is of a customer that was erased")
+	ErrNoEraseKey    = errors.New("there is no key to erase customers with")
 	ErrForged        = errors.New("delivery is not authentic")
 )
 

@@ -21,6 +21,7 @@ const (
 	Auth0Error           Reason = "auth0_error"
 	Auth0Budget          Reason = "auth0_budget"
 	UserGone             Reason = "user_gone"
+	UserErased           Reason = "user_erased"
 )
 
 // Meaning explains a reason to a support person.
@@ -34,7 +35,7 @@ type Meaning struct {
 func Reasons() []Reason {
 	return []Reason{
 		Waiting, NotRegistered, EmailUnverified, ConnectionNotTrusted, UserBlocked, SeveralUsers,
-		UserTaken, EmailMissing, EmailUnmatchable, Auth0Error, Auth0Budget, UserGone,
+		UserTaken, EmailMissing, EmailUnmatchable, Auth0Error, Auth0Budget, UserGone, UserErased,
 	}
 }
 
@@ -66,6 +67,8 @@ func (r Reason) Meaning() Meaning {
 		return Meaning{"The look-up waits for room in the Auth0 rate limit.", nobody, "The next run of the worker looks them up."}
 	case UserGone:
 		return Meaning{"The customer was linked, and the Auth0 user was deleted since.", person, "They sign up at Auth0 again with this address."}
+	case UserErased:
+		return Meaning{"The Auth0 user with this e-mail address is of a customer that was erased.", app, "They sign up with a new Auth0 user, create the customer by an access token of their own, or somebody sets auth_user_id."}
 	}
 	return Meaning{}
 }
@@ -156,6 +159,7 @@ type World struct {
 	EmailHolder map[EmailKey]ID // e-mail key → live customer that has it
 	Live        map[ID]bool     // of the customers named by users: the live ones
 	Newest      map[string]Seen // auth_user_id → newest observation applied so far
+	Erased      map[string]bool // auth_user_id → it is of a customer that was erased
 }
 
 // Due is a customer that the worker is to look at, with what it knows so far.

@@ -37,7 +37,7 @@ func (s *Store) Patch(ctx context.Context, id customer.ID, p customer.Patch, ifV
 			return customer.ErrInactive
 		}
 		c.from, c.before = before.AuthUserID.String, customer.Lifecycle(before.Lifecycle)
-		if after, err = relink(ctx, tx, before, p.Value); err != nil {
+		if after, err = s.relink(ctx, tx, before, p.Value); err != nil {
 			return err
 		}
 		return writeHistory(ctx, tx, after, c, cause)
@@ -77,19 +77,20 @@ func madeSince(ctx context.Context, q sqlx.QueryerContext, id customer.ID, since
 }
 
 // relink writes who the customer is linked to; "" is nobody.
-func relink(ctx context.Context, tx *sqlx.Tx, before row, authUserID string) (row, error) {
+func (s *Store) relink(ctx context.Context, tx *sqlx.Tx, before row, authUserID string) (row, error) {
 	if authUserID == "" {
 		return unlink(ctx, tx, before)
 	}
-	return linkByHand(ctx, tx, before, authUserID)
+	return s.linkByHand(ctx, tx, before, authUserID)
 }
 
 // moved is the part of an update that every change of a customer has.
 const moved = `version = version + 1, updated_at = greatest(clock_timestamp(), updated_at + interval '1 microsecond')`
 
 // linkByHand links as somebody trusted said. A customer without an e-mail
-// address is due at once, to get its user's.
-func linkByHand(ctx context.Context, tx *sqlx.Tx, before row, authUserID string) (row, error) {
+// address is due at once, to get its user's. A user of an erased customer is brought
+// back by that.
+func (s *Store) linkByHand(ctx context.Context, tx *sqlx.Tx, before row, authUserID string) (row, error) {
 	var after row
 	err := tx.GetContext(ctx, &after, `
 		update customers
@@ -100,6 +101,9 @@ func linkByHand(ctx context.Context, tx *sqlx.Tx, before row, authUserID string)
 		returning `+columns, before.ID, authUserID)
 	if err == nil && !after.Key.Valid {
 		err = notify(ctx, tx)
+	}
+	if err == nil {
+		err = s.erase.lift(ctx, tx, userName, authUserID)
 	}
 	return after, err
 }

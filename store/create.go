@@ -17,7 +17,8 @@ import (
 // The e-mail being on a live customer of the same caller, that customer is
 // returned and created is false (R12); a pending one is linked now. Otherwise
 // customer.ErrEmailTaken, or customer.ErrAuthUserTaken if the caller is on a
-// live customer with another address. customer.ErrKeyReused and
+// live customer with another address; customer.ErrErased if the caller was erased
+// since its token was issued. customer.ErrKeyReused and
 // customer.ErrKeyInFlight are about the idempotency key; whatever else a request
 // with a key came to is kept and answered again.
 func (s *Store) Create(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error) {
@@ -44,7 +45,7 @@ func (s *Store) createAlone(ctx context.Context, d customer.Draft, link *custome
 	for round := range 3 {
 		err = s.inTx(ctx, "create", func(tx *sqlx.Tx) (err error) {
 			came, err = once(ctx, tx, d.Idempotency, func() (outcome, error) {
-				return create(ctx, tx, d, link, cause, round > 0)
+				return s.create(ctx, tx, d, link, cause, round > 0)
 			})
 			return err
 		})
@@ -139,17 +140,20 @@ const keptAnew = `
 
 // create writes the customer; if it is told to look, only where nobody has the
 // address. Without a look, customer.ErrEmailTaken says that somebody has.
-func create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link *customer.Link, cause customer.Cause, look bool) (outcome, error) {
+func (s *Store) create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link *customer.Link, cause customer.Cause, look bool) (outcome, error) {
 	if look {
 		holder, err := liveByEmail(ctx, tx, d.Email.Key)
 		switch {
 		case err == nil:
-			return again(ctx, tx, holder, d, link, cause)
+			return s.again(ctx, tx, holder, d, link, cause)
 		case !errors.Is(err, sql.ErrNoRows):
 			return outcome{}, err
 		}
 	}
 	if d.Subject != "" {
+		if err := s.welcome(ctx, tx, d); err != nil {
+			return outcome{}, err
+		}
 		taken, err := userOnLiveCustomer(ctx, tx, d.Subject)
 		switch {
 		case err != nil:
@@ -158,11 +162,27 @@ func create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link *customer.L
 			return outcome{what: authUserTaken}, nil
 		}
 	}
-	err := insert(ctx, tx, d, cause)
+	err := s.insert(ctx, tx, d, cause)
 	if err == nil && link != nil {
-		err = linkMade(ctx, tx, string(d.ID), *link, cause)
+		err = s.linkMade(ctx, tx, string(d.ID), *link, cause)
 	}
 	return outcome{createdNew, d.ID, true}, err
+}
+
+// welcome lets in a person that was erased if its token is newer than that: it has
+// come back by itself. An older one is of somebody who was still there.
+func (s *Store) welcome(ctx context.Context, tx *sqlx.Tx, d customer.Draft) error {
+	if len(s.erase) == 0 {
+		return nil
+	}
+	at, is, err := s.barred(ctx, tx, d.Subject)
+	switch {
+	case err != nil || !is:
+		return err
+	case !d.IssuedAt.After(at):
+		return customer.ErrErased
+	}
+	return s.erase.lift(ctx, tx, userName, d.Subject)
 }
 
 func liveByEmail(ctx context.Context, tx *sqlx.Tx, key customer.EmailKey) (row, error) {
@@ -187,7 +207,7 @@ func userOnLiveCustomer(ctx context.Context, tx *sqlx.Tx, authUserID string) (ta
 }
 
 // again answers a request for an e-mail address that a live customer has.
-func again(ctx context.Context, tx *sqlx.Tx, holder row, d customer.Draft, link *customer.Link, cause customer.Cause) (outcome, error) {
+func (s *Store) again(ctx context.Context, tx *sqlx.Tx, holder row, d customer.Draft, link *customer.Link, cause customer.Cause) (outcome, error) {
 	if holder.ID == string(d.ID) {
 		return outcome{}, errMadeAlready // an earlier commit whose answer was lost
 	}
@@ -196,7 +216,7 @@ func again(ctx context.Context, tx *sqlx.Tx, holder row, d customer.Draft, link 
 		return outcome{what: emailTaken}, nil
 	}
 	if link != nil && holder.Lifecycle == string(customer.AuthPending) {
-		if err := linkMade(ctx, tx, holder.ID, *link, cause); err != nil {
+		if err := s.linkMade(ctx, tx, holder.ID, *link, cause); err != nil {
 			return outcome{}, err
 		}
 	}
@@ -207,9 +227,9 @@ func again(ctx context.Context, tx *sqlx.Tx, holder row, d customer.Draft, link 
 // the decision stood on is not noted as Observed: a token tells when it was issued
 // and not when its user last changed, which may be long before, so that all that
 // Auth0 says of the user later would look older than the token.
-func linkMade(ctx context.Context, tx *sqlx.Tx, id string, link customer.Link, cause customer.Cause) error {
+func (s *Store) linkMade(ctx context.Context, tx *sqlx.Tx, id string, link customer.Link, cause customer.Cause) error {
 	link.Customer = customer.ID(id)
-	_, err := linkBatch(ctx, tx, []customer.Link{link}, cause)
+	_, err := s.linkBatch(ctx, tx, []customer.Link{link}, cause)
 	return err
 }
 
@@ -221,7 +241,21 @@ func linkMade(ctx context.Context, tx *sqlx.Tx, id string, link customer.Link, c
 //
 // One statement, since each costs a round trip within a transaction that others may
 // wait for. The lock that orders it with Absorb is taken before.
-func insert(ctx context.Context, tx *sqlx.Tx, d customer.Draft, cause customer.Cause) error {
+func (s *Store) insert(ctx context.Context, tx *sqlx.Tx, d customer.Draft, cause customer.Cause) error {
+	arguments := []any{
+		string(d.ID), d.FirstName, d.LastName, null(d.Email.Address), null(string(d.Email.Key)),
+		d.CreatedBy, string(firstReason(d.Email.Key)), d.Email.Key.Matchable(),
+		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why,
+		d.Idempotency.Scope, d.Idempotency.Key, d.Idempotency.Body[:],
+	}
+	lifted := ""
+	if len(s.erase) > 0 { // the address of an erased customer is brought back by this
+		lifted = `, lifted as (
+		  delete from erased_names
+		  where hash = any($16) and exists (select from made)
+		)`
+		arguments = append(arguments, s.erase.hashes(emailName, string(d.Email.Key)))
+	}
 	var told sql.NullString
 	err := tx.GetContext(ctx, &told, prepared+`
 		with kept as (
@@ -252,13 +286,9 @@ func insert(ctx context.Context, tx *sqlx.Tx, d customer.Draft, cause customer.C
 		  select $13, $14, $15, 'created', id
 		  from made
 		  where $14 <> '' `+keptAnew+`
-		)
+		)`+lifted+`
 		select case when hint_auth_user_id is not null then pg_notify('`+channel+`', '')::text end
-		from made`,
-		string(d.ID), d.FirstName, d.LastName, null(d.Email.Address), null(string(d.Email.Key)),
-		d.CreatedBy, string(firstReason(d.Email.Key)), d.Email.Key.Matchable(),
-		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why,
-		d.Idempotency.Scope, d.Idempotency.Key, d.Idempotency.Body[:])
+		from made`, arguments...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return customer.ErrEmailTaken
 	}

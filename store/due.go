@@ -147,6 +147,7 @@ func (s *Store) World(ctx context.Context, userIDs []string, named []customer.ID
 		EmailHolder: map[customer.EmailKey]customer.ID{},
 		Live:        map[customer.ID]bool{},
 		Newest:      map[string]customer.Seen{},
+		Erased:      map[string]bool{},
 	}
 	if len(userIDs)+len(named)+len(keys) == 0 {
 		return w, nil
@@ -158,6 +159,7 @@ func (s *Store) World(ctx context.Context, userIDs []string, named []customer.ID
 		Updated sql.NullTime `db:"updated_at"`
 		Seen    sql.NullTime `db:"seen_at"`
 	}
+	suspects := s.erase.ask(userName, userIDs...)
 	err := s.read(ctx, "read who holds what", func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, &rows, prepared+`
 			select 'user' as kind, k.name, c.id::text as id, null::timestamptz as updated_at, null::timestamptz as seen_at
@@ -190,8 +192,12 @@ func (s *Store) World(ctx context.Context, userIDs []string, named []customer.ID
 			  select updated_at, seen_at
 			  from auth0_observations
 			  where auth_user_id = k.name
-			  limit 1) o`,
-			pq.Array(userIDs), pq.Array(keys), pq.Array(named))
+			  limit 1) o
+			union all
+			select 'erased', k.name, '', null, null
+			from unnest($4::text[], $5::bytea[]) k(name, hash)
+			join erased_names e on e.hash = k.hash`,
+			pq.Array(userIDs), pq.Array(keys), pq.Array(named), suspects.names, suspects.hashes)
 	})
 	for _, r := range rows {
 		switch r.Kind {
@@ -201,6 +207,8 @@ func (s *Store) World(ctx context.Context, userIDs []string, named []customer.ID
 			w.EmailHolder[customer.EmailKey(r.Name)] = customer.ID(r.ID)
 		case "live":
 			w.Live[customer.ID(r.ID)] = true
+		case "erased":
+			w.Erased[r.Name] = true
 		case "seen":
 			w.Newest[r.Name] = customer.Seen{UpdatedAt: r.Updated.Time, SeenAt: r.Seen.Time}
 		}

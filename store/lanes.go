@@ -20,7 +20,7 @@ func (s *Store) Follow(ctx context.Context, fence int64, lane string, deliveries
 			return err
 		}
 		var err error
-		if fresh, err = receive(ctx, tx, deliveries); err != nil {
+		if fresh, err = s.receive(ctx, tx, deliveries); err != nil {
 			return err
 		}
 		return moveCursor(ctx, tx, lane, cursor)

@@ -43,7 +43,7 @@ func (s *Store) linkTogether(ctx context.Context, fence int64, batch []customer.
 		if err := checkFence(ctx, tx, fence); err != nil {
 			return err
 		}
-		linked, err = linkBatch(ctx, tx, batch, cause)
+		linked, err = s.linkBatch(ctx, tx, batch, cause)
 		return err
 	})
 	return linked, err
@@ -70,7 +70,7 @@ func (s *Store) linkEach(ctx context.Context, fence int64, batch []customer.Link
 }
 
 // linkBatch repeats in its where clause all that the decisions stood on.
-func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause customer.Cause) ([]customer.ID, error) {
+func (s *Store) linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause customer.Cause) ([]customer.ID, error) {
 	n := len(batch)
 	ids, keys, users := make([]string, n), make([]string, n), make([]string, n)
 	addresses, fillKeys, evidence := make([]string, n), make([]string, n), make([]string, n)
@@ -82,9 +82,14 @@ func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause cu
 			return nil, err
 		}
 	}
+	suspects := s.erase.ask(userName, users...)
 	var linked []customer.ID
 	err := tx.SelectContext(ctx, &linked, prepared+`
-		with decided as (
+		with barred as (
+		  select a.name
+		  from unnest($11::text[], $12::bytea[]) a(name, hash)
+		  join erased_names e on e.hash = a.hash
+		), decided as (
 		  select d.id, d.key, d.auth_user_id, d.evidence,
 		    case when holder.id is null then nullif(d.fill_address, '') end as fill_address,
 		    case when holder.id is null then nullif(d.fill_key, '') end as fill_key
@@ -108,6 +113,7 @@ func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause cu
 		    and not exists (
 		      select from customers other
 		      where other.auth_user_id = d.auth_user_id and other.lifecycle <> 'inactive')
+		    and not exists (select from barred where name = d.auth_user_id)
 		  returning c.id, c.version, c.updated_at, d.auth_user_id, d.evidence
 		)
 		insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field,
@@ -117,7 +123,7 @@ func linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause cu
 		from linked
 		returning customer_id`,
 		pq.Array(ids), pq.Array(keys), pq.Array(users), pq.Array(addresses), pq.Array(fillKeys), pq.Array(evidence),
-		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why)
+		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why, suspects.names, suspects.hashes)
 	return linked, err
 }
 
@@ -130,11 +136,12 @@ func (s *Store) Observed(ctx context.Context, fence int64, seen map[string]custo
 		if err := checkFence(ctx, tx, fence); err != nil {
 			return err
 		}
-		return observe(ctx, tx, seen)
+		return s.observe(ctx, tx, seen)
 	})
 }
 
-func observe(ctx context.Context, tx *sqlx.Tx, seen map[string]customer.Seen) error {
+// observe leaves out users of erased customers.
+func (s *Store) observe(ctx context.Context, tx *sqlx.Tx, seen map[string]customer.Seen) error {
 	users := make([]string, 0, len(seen))
 	for user := range seen {
 		users = append(users, user)
@@ -144,13 +151,20 @@ func observe(ctx context.Context, tx *sqlx.Tx, seen map[string]customer.Seen) er
 	for i, user := range users {
 		updated[i], at[i] = seen[user].UpdatedAt.Format(time.RFC3339Nano), seen[user].SeenAt.Format(time.RFC3339Nano)
 	}
+	suspects := s.erase.ask(userName, users...)
 	_, err := tx.ExecContext(ctx, prepared+`
+		with barred as (
+		  select a.name
+		  from unnest($4::text[], $5::bytea[]) a(name, hash)
+		  join erased_names e on e.hash = a.hash
+		)
 		insert into auth0_observations as o (auth_user_id, updated_at, seen_at)
 		select *
-		from unnest($1::text[], $2::timestamptz[], $3::timestamptz[])
+		from unnest($1::text[], $2::timestamptz[], $3::timestamptz[]) seen(auth_user_id, updated_at, seen_at)
+		where not exists (select from barred where name = seen.auth_user_id)
 		on conflict (auth_user_id) do update
 		set updated_at = excluded.updated_at, seen_at = excluded.seen_at
 		where (o.updated_at, o.seen_at) < (excluded.updated_at, excluded.seen_at)`,
-		pq.Array(users), pq.Array(updated), pq.Array(at))
+		pq.Array(users), pq.Array(updated), pq.Array(at), suspects.names, suspects.hashes)
 	return err
 }

@@ -27,7 +27,7 @@ func (s *Store) Keep(ctx context.Context, fence int64, keeps []customer.Keep, ca
 // left alone: it stays due.
 func (s *Store) Rebind(ctx context.Context, fence int64, rebinds []customer.Rebind, cause customer.Cause) (done []customer.ID, err error) {
 	return each(ctx, s, fence, "rebind", rebinds, func(tx *sqlx.Tx, r customer.Rebind) (customer.ID, bool, error) {
-		done, err := rebind(ctx, tx, r, cause)
+		done, err := s.rebind(ctx, tx, r, cause)
 		return r.Customer, done, err
 	})
 }
@@ -98,7 +98,7 @@ func fill(ctx context.Context, tx *sqlx.Tx, k customer.Keep, cause customer.Caus
 	return true, writeHistory(ctx, tx, after[0], c, cause)
 }
 
-func rebind(ctx context.Context, tx *sqlx.Tx, r customer.Rebind, cause customer.Cause) (bool, error) {
+func (s *Store) rebind(ctx context.Context, tx *sqlx.Tx, r customer.Rebind, cause customer.Cause) (bool, error) {
 	evidence, err := evidenceJSON(r.Evidence)
 	if err != nil {
 		return false, err
@@ -113,7 +113,8 @@ func rebind(ctx context.Context, tx *sqlx.Tx, r customer.Rebind, cause customer.
 		  and not exists (
 		    select from customers other
 		    where other.auth_user_id = $3 and other.lifecycle <> 'inactive')
-		returning `+columns, string(r.Customer), r.From, r.To)
+		  and not exists (select from erased_names where hash = any($4))
+		returning `+columns, string(r.Customer), r.From, r.To, s.erase.hashes(userName, r.To))
 	if err != nil || len(after) == 0 {
 		return false, err
 	}

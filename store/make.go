@@ -35,7 +35,7 @@ const (
 func (s *Store) maker() *together[making, bool] {
 	return &together[making, bool]{lanes: makeLanes, most: makeMost, within: s.patience, do: func(ctx context.Context, all []making) (made []bool, err error) {
 		err = s.inTx(ctx, "create", func(tx *sqlx.Tx) (err error) {
-			made, err = makeFirst(ctx, tx, all)
+			made, err = s.makeFirst(ctx, tx, all)
 			return err
 		})
 		return made, err
@@ -43,7 +43,7 @@ func (s *Store) maker() *together[making, bool] {
 }
 
 // makeFirst makes those customers that are the first of their address and key.
-func makeFirst(ctx context.Context, tx *sqlx.Tx, all []making) (made []bool, err error) {
+func (s *Store) makeFirst(ctx context.Context, tx *sqlx.Tx, all []making) (made []bool, err error) {
 	free, err := lockKeys(ctx, tx, all)
 	if err != nil {
 		return nil, err
@@ -91,11 +91,15 @@ func makeFirst(ctx context.Context, tx *sqlx.Tx, all []making) (made []bool, err
 		select f.place
 		from made m
 		join fresh f on f.id = m.id`, c.arguments()...)
-	made = make([]bool, len(all))
-	for _, i := range places {
-		made[i] = true
+	if err != nil {
+		return nil, err
 	}
-	return made, err
+	made = make([]bool, len(all))
+	addresses := make([]string, len(places))
+	for n, i := range places {
+		made[i], addresses[n] = true, string(all[i].draft.Email.Key)
+	}
+	return made, s.erase.lift(ctx, tx, emailName, addresses...) // of erased customers: brought back by this
 }
 
 // lockKeys locks the idempotency keys and says whose are free; of several alike the

@@ -33,7 +33,7 @@ func (s *Store) receiver() *together[[]customer.Delivery, []bool] {
 		}
 		var fresh []bool
 		err = s.read(ctx, "receive deliveries", func(ctx context.Context) (err error) {
-			fresh, err = receive(ctx, s.db, all)
+			fresh, err = s.receive(ctx, s.db, all)
 			return err
 		})
 		if err != nil {
@@ -49,11 +49,13 @@ func (s *Store) receiver() *together[[]customer.Delivery, []bool] {
 
 // receive writes deliveries in their order, in a transaction or by itself, and
 // says which of them were not there yet.
-func receive(ctx context.Context, db sqlx.QueryerContext, deliveries []customer.Delivery) (fresh []bool, err error) {
+//
+// One that names somebody of an erased customer is noted as done, without the name.
+func (s *Store) receive(ctx context.Context, db sqlx.QueryerContext, deliveries []customer.Delivery) (fresh []bool, err error) {
 	if len(deliveries) == 0 {
 		return nil, nil
 	}
-	var c deliveryColumns
+	c := deliveryColumns{erase: s.erase}
 	for _, d := range deliveries {
 		if err := c.add(d); err != nil {
 			return nil, err
@@ -70,12 +72,26 @@ func receive(ctx context.Context, db sqlx.QueryerContext, deliveries []customer.
 		    $9::text[], $10::bool[], $11::bool[], $12::bytea[], $13::bool[])
 		    with ordinality as c(source, event_id, kind, state, user_id, email, email_key, customer_id,
 		    identities, deleted, actionable, body, partial, place)
+		), barred as (
+		  select a.place, a.name
+		  from unnest($14::int[], $15::text[], $16::bytea[]) a(place, name, hash)
+		  join erased_names e on e.hash = a.hash
+		), known as (
+		  select c.source, c.event_id, c.kind, c.state, c.user_id, c.email, c.email_key, c.customer_id,
+		    array(select i from unnest(c.identities::text[]) i where (c.place, i) not in (select place, name from barred)) as identities,
+		    c.deleted, c.actionable, c.body, c.partial, c.place
+		  from came c
+		  where not exists (select from barred b where b.place = c.place and b.name in (c.user_id, c.email_key))
+		  union all
+		  select source, event_id, kind, 'done', null, null, null, null, '{}', deleted, actionable, null, partial, place
+		  from came c
+		  where exists (select from barred b where b.place = c.place and b.name in (c.user_id, c.email_key))
 		), taken as (
 		  insert into inbox (source, event_id, kind, state, hint_auth_user_id, hint_email, hint_email_key,
 		    hint_customer_id, hint_identities, deleted, actionable, body, partial)
 		  select source, event_id, kind, state, user_id, email, email_key,
-		    customer_id, identities::text[], deleted, actionable, case when state = 'quarantined' then body end, partial
-		  from came
+		    customer_id, identities, deleted, actionable, case when state = 'quarantined' then body end, partial
+		  from known
 		  order by place
 		  on conflict on constraint inbox_once do nothing
 		  returning source, event_id, state
@@ -109,6 +125,10 @@ type deliveryColumns struct {
 	users, emails, keys, customers             []sql.NullString
 	deleted, actionable, partial               []bool
 	bodies                                     [][]byte
+
+	erase  eraseKeys
+	places pq.Int64Array // of the names asked for
+	names  suspects
 }
 
 func (c *deliveryColumns) add(d customer.Delivery) error {
@@ -130,7 +150,19 @@ func (c *deliveryColumns) add(d customer.Delivery) error {
 	c.keys, c.customers = append(c.keys, null(string(d.Hint.Key))), append(c.customers, null(string(d.Hint.CustomerID)))
 	c.deleted, c.actionable = append(c.deleted, d.Hint.Deleted), append(c.actionable, d.Hint.Actionable())
 	c.partial = append(c.partial, d.Hint.Partial)
+	c.ask(userName, d.Hint.AuthUserID)
+	c.ask(userName, d.Hint.Identities...)
+	c.ask(emailName, string(d.Hint.Key))
 	return nil
+}
+
+// ask has it asked whether the last delivery names somebody who was erased.
+func (c *deliveryColumns) ask(kind string, names ...string) {
+	a := c.erase.ask(kind, names...)
+	for range a.names {
+		c.places = append(c.places, int64(len(c.sources)))
+	}
+	c.names.names, c.names.hashes = append(c.names.names, a.names...), append(c.names.hashes, a.hashes...)
 }
 
 func (c *deliveryColumns) arguments() []any {
@@ -138,5 +170,6 @@ func (c *deliveryColumns) arguments() []any {
 		pq.Array(c.sources), pq.Array(c.events), pq.Array(c.kinds), pq.Array(c.states), pq.Array(c.users), pq.Array(c.emails),
 		pq.Array(c.keys), pq.Array(c.customers), pq.Array(c.identities), pq.Array(c.deleted), pq.Array(c.actionable),
 		pq.Array(c.bodies), pq.Array(c.partial),
+		c.places, c.names.names, c.names.hashes,
 	}
 }

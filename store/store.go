@@ -29,6 +29,9 @@ type Options struct {
 	// PgBouncer says that the server is behind PgBouncer in transaction mode:
 	// no prepared statements outlive a transaction and LISTEN does not work.
 	PgBouncer bool
+	// EraseKeys make the hashes that erased customers leave behind; all are valid, the
+	// first makes new ones. Without any, Erase refuses.
+	EraseKeys [][]byte
 	Logger    *zap.Logger           // nil: silent
 	Metrics   prometheus.Registerer // of the pool; nil: none
 }
@@ -49,6 +52,7 @@ type Store struct {
 	making                    *together[making, bool]
 
 	watchers watchers
+	erase    eraseKeys
 }
 
 // Open prepares a pool. The server need not be up: each call says
@@ -70,7 +74,7 @@ func Open(o Options) (*Store, error) {
 	db.SetMaxOpenConns(orDefault(o.MaxConns, 16))
 	db.SetMaxIdleConns(orDefault(o.MaxConns, 16))
 	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
-	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout}
+	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout, erase: o.EraseKeys}
 	s.byID, s.byEmail, s.byAuthUser = s.finder(findByID), s.finder(findByEmail), s.finder(findByAuthUser)
 	s.receiving, s.renaming, s.making = s.receiver(), s.renamer(), s.maker()
 	if o.Metrics != nil {

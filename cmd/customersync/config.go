@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -38,6 +39,7 @@ type config struct {
 	actionSecrets []string
 	streamTokens  []string
 	logTokens     []string
+	eraseKeys     [][]byte
 
 	follow       string
 	schedule     string
@@ -91,6 +93,7 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		actionSecrets: f.list("action_secrets"),
 		streamTokens:  f.list("event_stream_tokens"),
 		logTokens:     f.list("log_stream_tokens"),
+		eraseKeys:     f.keys("erase_keys"),
 		follow:        f.oneOf("follow", worker.FollowAuto, worker.FollowEvents, worker.FollowLogs, worker.FollowOff),
 		schedule:      f.schedule("promote_schedule"),
 		reconcile:     f.scheduleOrOff("reconcile_schedule"),
@@ -174,6 +177,21 @@ func (f *faults) list(key string) []string {
 		if one = strings.TrimSpace(one); one != "" {
 			all = append(all, one)
 		}
+	}
+	return all
+}
+
+// leastKey is the shortest key there may be: as long as the hash that it is for.
+const leastKey = 32 // bytes
+
+func (f *faults) keys(key string) (all [][]byte) {
+	for _, text := range f.list(key) {
+		one, err := base64.StdEncoding.DecodeString(text)
+		if err != nil || len(one) < leastKey {
+			f.add(key, "at least 32 bytes in base64, as of: openssl rand -base64 32")
+			return nil
+		}
+		all = append(all, one)
 	}
 	return all
 }

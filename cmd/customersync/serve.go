@@ -212,7 +212,7 @@ func openStore(c config, dsn string, log *zap.Logger) (*store.Store, error) {
 }
 
 func openMeasured(c config, dsn string, log *zap.Logger, metrics prometheus.Registerer) (*store.Store, error) {
-	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: c.pgBouncer, Logger: log, Metrics: metrics})
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: c.pgBouncer, EraseKeys: c.eraseKeys, Logger: log, Metrics: metrics})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("DATABASE_URL: %w", err)}
 	}
@@ -245,8 +245,21 @@ func (d *daemon) work(ctx context.Context, log *zap.Logger) {
 		case <-time.After(migrateAgain):
 		}
 	}
+	warnOfLostKeys(ctx, d.store, log)
 	if err := d.worker.Run(ctx); err != nil {
 		log.Error("worker", zap.Error(err))
+	}
+}
+
+// warnOfLostKeys tells when customers were erased with a key that is not set any more:
+// who they were cannot be told again, so they may come back.
+func warnOfLostKeys(ctx context.Context, s *store.Store, log *zap.Logger) {
+	n, err := s.StrangeEraseKeys(ctx)
+	switch {
+	case err != nil:
+		log.Warn("erase keys not checked", zap.Error(err))
+	case n > 0:
+		log.Error("names were erased with a key that is missing in CUSTOMERSYNC_ERASE_KEYS: they are not known again", zap.Int("names", n))
 	}
 }
 

@@ -24,6 +24,7 @@ func (s *Server) launch(ctx context.Context, o Options, a account, folder *os.Ro
 	if err != nil {
 		return err
 	}
+	s.bin = postgres.bin
 	if err := a.makeOwned(s.sockets); err != nil {
 		return err
 	}

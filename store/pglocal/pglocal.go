@@ -30,6 +30,7 @@ type Options struct {
 // Server is a running Postgres.
 type Server struct {
 	sockets string
+	bin     string   // the folder of its programs; "": another process of ours runs it
 	process *process // nil: another process of ours runs it
 	lock    *os.File // nil too, then
 	done    chan struct{}
@@ -122,6 +123,9 @@ func (s *Server) Database(name string) string {
 	u.RawQuery = url.Values{"host": {s.sockets}}.Encode()
 	return u.String()
 }
+
+// Program is the path of a program of this server's own version, such as pg_dump.
+func (s *Server) Program(name string) string { return filepath.Join(s.bin, name) }
 
 // Done is closed when the server that this process started has ended. For one
 // that is used together it stays open.

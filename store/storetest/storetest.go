@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -145,6 +146,18 @@ func DSN(t testing.TB) string {
 		}
 	})
 	return server.Database(name)
+}
+
+// Dump is all that a database holds, as pg_dump writes it.
+func Dump(t testing.TB, dsn string) string {
+	t.Helper()
+	var out, errs strings.Builder
+	dump := exec.CommandContext(t.Context(), server.Program("pg_dump"), "--dbname", dsn) //nolint:gosec // our own server's
+	dump.Stdout, dump.Stderr = &out, &errs
+	if err := dump.Run(); err != nil {
+		t.Fatalf("pg_dump: %v: %s", err, errs.String())
+	}
+	return out.String()
 }
 
 // New gives the test a Store with an own migrated database. It is closed and
