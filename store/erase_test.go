@@ -199,6 +199,25 @@ func TestAnErasedPersonMayComeBack(t *testing.T) {
 	}
 }
 
+// An app that creates a customer with the address brings that back, along with others
+// that are made at the same time.
+func TestAnAppBringsAnErasedAddressBack(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s := erasing(t, dsn, formerKey, eraseKey)
+	_, err := s.Erase(t.Context(), create(t, s, plantedEmail), 0, byTest())
+	must(t, err)
+	made, err := store.MakeTogether(t.Context(), s, byTest(), draft(t, "other@example.com"), draft(t, plantedEmail))
+	if err != nil || !slices.Equal(made, []bool{true, true}) {
+		t.Fatalf("made %v, %v", made, err)
+	}
+	var names int
+	must(t, raw(t, dsn).QueryRowContext(t.Context(), `select count(*) from erased_names`).Scan(&names))
+	if names != 0 {
+		t.Errorf("%d names are barred still", names)
+	}
+}
+
 // A closed customer may share its address and user with the one that came after it.
 func TestWhatALiveCustomerSharesStaysItsOwn(t *testing.T) {
 	t.Parallel()
