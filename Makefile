@@ -17,7 +17,7 @@ demo: postgres build ## show the main job on a throw-away database and a simulat
 	@bin/customersync demo
 
 .PHONY: test
-test: postgres node cc ## run all tests, on a real Postgres
+test: postgres pgbouncer node cc ## run all tests, on a real Postgres
 	$(GO) test -race -shuffle=on -timeout 15m ./...
 
 .PHONY: build
@@ -66,7 +66,7 @@ mutants: postgres ## take each guard away in a copy and see that a test notices
 	.ci/mutants
 
 .PHONY: trials
-trials: postgres ## inject faults and count what is lost; SCALE multiplies the rounds, SEED replays
+trials: postgres pgbouncer ## inject faults and count what is lost; SCALE multiplies the rounds, SEED replays
 	$(GO) run ./cmd/trials -scale $(SCALE) $(if $(filter-out 0,$(SEED)),-seed $(SEED))
 
 .PHONY: docs
@@ -84,6 +84,10 @@ deploy-check: build promtool node ## lint, render and start what is in deploy/; 
 .PHONY: postgres
 postgres: ## see that a Postgres server is installed
 	@.ci/install initdb postgresql postgresql@17
+
+.PHONY: pgbouncer
+pgbouncer: ## see that PgBouncer is installed: a trial has the daemon behind it
+	@.ci/install pgbouncer pgbouncer pgbouncer
 
 .PHONY: wrk
 wrk: ## see that wrk is installed: it loads the API in benchmarks
