@@ -46,7 +46,7 @@ func (p *pass) carryOutSome(ctx context.Context, approved map[customer.ID]Planne
 	if err != nil {
 		return fmt.Errorf("read who holds what: %w", err)
 	}
-	decided := plan{seen: map[string]customer.Seen{}}
+	decided := newPlan()
 	for _, l := range looks {
 		if l.skipped {
 			continue
@@ -126,6 +126,7 @@ func (d plan) only(approved map[customer.ID]Planned) plan {
 			return !is(u.Customer, unlinkAction(u), u.AuthUserID)
 		}),
 		seen: d.seen,
+		lags: d.lags,
 	}
 }
 

@@ -171,6 +171,8 @@ type plan struct {
 	lags    map[customer.ID]waited // of the links
 }
 
+func newPlan() plan { return plan{seen: map[string]customer.Seen{}, lags: map[customer.ID]waited{}} }
+
 // reconcile brings one page of due customers in step: read what Auth0 says and
 // who holds what, decide, write. An error of Auth0's is a customer's reason to
 // wait; the error returned means that the pass cannot go on.
@@ -192,7 +194,7 @@ func (p *pass) settle(ctx context.Context, looks []look) error {
 }
 
 func (p *pass) decideAll(ctx context.Context, looks []look) (plan, error) {
-	decided := plan{seen: map[string]customer.Seen{}, lags: map[customer.ID]waited{}}
+	decided := newPlan()
 	world, err := p.world(ctx, looks...)
 	if err != nil {
 		return decided, fmt.Errorf("read who holds what: %w", err)

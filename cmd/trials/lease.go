@@ -20,8 +20,9 @@ const (
 	// dearest is what their work may cost in calls of Auth0, as a multiple of what it
 	// costs one that nobody disturbs.
 	dearest = 1.05
-	// overdue is longer than a lease and the pause between two tries to get it.
-	overdue = 45 * time.Second
+	// overdue is far longer than a lease and the pause between two tries to get it: the
+	// machine may be busy.
+	overdue = 2 * time.Minute
 	// trueEach is how often a lease runs out by itself, which takes long. Else its end
 	// is brought forward in the database, by whose clock alone it is held.
 	trueEach = 10
