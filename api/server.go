@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/ahiko-io/customersync/api/docs"
 	"github.com/ahiko-io/customersync/customer"
 )
 
@@ -163,6 +164,7 @@ func (s *Server) routes() []route {
 		{"GET", basePath + "/events", requestWithin, false, s.events},
 		{"POST", "/webhooks/auth0", webhookWithin, true, s.deliver},
 		{"GET", "/openapi.yaml", requestWithin, true, s.getOpenAPI},
+		{"GET", "/docs", requestWithin, true, s.getDocs},
 	}
 }
 
@@ -318,6 +320,18 @@ var openAPI []byte
 func (s *Server) getOpenAPI(c *call) error {
 	c.w.Header().Set("Content-Type", "application/yaml")
 	_, _ = c.w.Write(openAPI) // the client is gone
+	return nil
+}
+
+func (s *Server) getDocs(c *call) error {
+	page, err := docs.Page(openAPI)
+	if err != nil {
+		return err
+	}
+	h := c.w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", docs.Policy())
+	_, _ = c.w.Write(page) // the client is gone
 	return nil
 }
 
