@@ -91,11 +91,17 @@ func probe(ctx context.Context, ops, path string) error {
 	return nil
 }
 
-// onThisMachine turns an address to listen on into one to call.
+// onThisMachine turns an address to listen on into one to call. By number: an image
+// with nothing in it has no names.
 func onThisMachine(address string) string {
 	host, port, err := net.SplitHostPort(address)
-	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
-		return net.JoinHostPort("localhost", port)
+	switch {
+	case err != nil:
+		return address
+	case host == "", host == "0.0.0.0":
+		host = "127.0.0.1"
+	case host == "::":
+		host = "::1"
 	}
-	return address
+	return net.JoinHostPort(host, port)
 }

@@ -46,6 +46,18 @@ func TestSystemdIsToldOfTheStartLifeAndEnd(t *testing.T) {
 	<-d.ended
 }
 
+func TestADaemonThatListensEverywhereIsAskedOnLoopback(t *testing.T) {
+	t.Parallel()
+	for listens, asked := range map[string]string{
+		":9090": "127.0.0.1:9090", "0.0.0.0:9090": "127.0.0.1:9090", "[::]:9090": "[::1]:9090",
+		"127.0.0.1:9090": "127.0.0.1:9090", "10.1.2.3:9090": "10.1.2.3:9090", "ops.internal:9090": "ops.internal:9090",
+	} {
+		if got := onThisMachine(listens); got != asked {
+			t.Errorf("%s is asked at %s, want %s", listens, got, asked)
+		}
+	}
+}
+
 func TestHealthIsTheExitCode(t *testing.T) {
 	t.Parallel()
 	_, env := tenant(t)
