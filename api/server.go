@@ -18,6 +18,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/api/docs"
@@ -33,7 +34,8 @@ type Config struct {
 	HTTPClient *http.Client
 	Logger     *zap.Logger
 	Metrics    prometheus.Registerer
-	Now        func() time.Time // default time.Now
+	Traces     trace.TracerProvider // nil: none
+	Now        func() time.Time     // default time.Now
 }
 
 // Customers is what the API asks of the database. *store.Store has it.
@@ -78,6 +80,7 @@ type Server struct {
 	log       *zap.Logger
 	logKey    []byte
 	metrics   metrics
+	tracer    trace.Tracer    // nil: nobody follows
 	stopping  <-chan struct{} // closed: whoever waits is answered
 	mux       *http.ServeMux
 	allowed   map[string][]string // path pattern → methods
@@ -123,6 +126,9 @@ func New(ctx context.Context, c Config, customers Customers, enroller Enroller, 
 		stopping:  ctx.Done(),
 		mux:       http.NewServeMux(),
 		allowed:   map[string][]string{},
+	}
+	if c.Traces != nil {
+		s.tracer = c.Traces.Tracer("api")
 	}
 	for _, r := range s.routes() {
 		s.allowed[r.path] = append(s.allowed[r.path], r.method)
@@ -220,8 +226,11 @@ func (s *Server) methodNotAllowed(path string, methods []string) http.HandlerFun
 func (s *Server) serve(route route) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		started := time.Now()
+		r, traced := s.traced(r, route)
+		defer traced.end()
 		c := &call{w: &statusWriter{ResponseWriter: w}, r: r, requestID: requestID(r)}
 		w.Header().Set("X-Request-Id", c.requestID)
+		traced.answers(c.w)
 		if route.within > 0 {
 			ctx, cancel := context.WithTimeout(r.Context(), route.within)
 			defer cancel()
@@ -262,13 +271,13 @@ func (s *Server) observe(c *call, route route, started time.Time) {
 	status, _ := c.w.(*statusWriter)
 	took := time.Since(started)
 	s.metrics.request(route.path, c.r.Method, status.status, took-c.held)
-	email := zap.Skip()
+	email, trace := zap.Skip(), traceID(c.r.Context())
 	if c.about != "" && len(s.logKey) > 0 {
 		email = zap.String("email_hash", emailHash(s.logKey, c.about))
 	}
 	s.log.Info("request",
 		zap.String("method", c.r.Method), zap.String("route", route.path), zap.Int("status", status.status),
-		zap.Duration("took", took), zap.Duration("held", c.held), zap.String("request_id", c.requestID), zap.String("app_key", c.principal.appKey), email)
+		zap.Duration("took", took), zap.Duration("held", c.held), zap.String("request_id", c.requestID), zap.String("app_key", c.principal.appKey), email, trace)
 }
 
 // emailHash stands for an address in the log: the same address has the same hash, and
@@ -388,12 +397,16 @@ func newMetrics(r prometheus.Registerer) metrics {
 	return m
 }
 
-func (m metrics) request(route, method string, status int, took time.Duration) {
+// knownMethod is one of a closed list: methods are the client's to invent.
+func knownMethod(method string) string {
 	switch method {
 	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
-	default:
-		method = "other" // methods are the client's to invent
+		return method
 	}
-	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
+	return "other"
+}
+
+func (m metrics) request(route, method string, status int, took time.Duration) {
+	m.requests.WithLabelValues(route, knownMethod(method), strconv.Itoa(status)).Inc()
 	m.seconds.WithLabelValues(route).Observe(took.Seconds())
 }

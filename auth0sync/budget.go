@@ -15,6 +15,9 @@ import (
 
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Priority says how far a call may reach into the part of the rate limit that is
@@ -83,6 +86,7 @@ type budget struct {
 	now     func() time.Time
 	wait    func(context.Context, time.Duration) error
 	metrics budgetMetrics
+	tracer  trace.Tracer // nil: nobody follows
 
 	mu        sync.Mutex
 	known     bool // Auth0 has told its limit
@@ -149,9 +153,11 @@ func (b *budget) call(req *http.Request, limited bool) (*http.Response, error) {
 	if spent, ok := req.Context().Value(spentKey{}).(*Spent); ok {
 		spent.Calls.Add(1)
 	}
+	done := b.traced(req)
 	sent := time.Now()
 	res, err := b.next.RoundTrip(req)
 	took := time.Since(sent)
+	done(res)
 	switch {
 	case err == nil && res.StatusCode < 500:
 		b.breaker.RecordSuccess()
@@ -165,6 +171,26 @@ func (b *budget) call(req *http.Request, limited bool) (*http.Response, error) {
 		b.learn(res)
 	}
 	return res, err
+}
+
+// traced makes a span of a call that a run or a request needs, until its answer begins
+// or does not come. Auth0 is not told of the trace.
+func (b *budget) traced(req *http.Request) (done func(*http.Response)) {
+	if b.tracer == nil || !trace.SpanContextFromContext(req.Context()).IsValid() {
+		return func(*http.Response) {}
+	}
+	_, span := b.tracer.Start(req.Context(), "auth0: "+endpoint(req), trace.WithSpanKind(trace.SpanKindClient))
+	return func(res *http.Response) {
+		status := 0
+		if res != nil {
+			status = res.StatusCode
+		}
+		span.SetAttributes(attribute.Int("http.response.status_code", status))
+		if status == 0 || status >= 500 || status == http.StatusTooManyRequests {
+			span.SetStatus(codes.Error, "")
+		}
+		span.End()
+	}
 }
 
 // repeat says whether to call again, and after how long.

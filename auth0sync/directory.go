@@ -16,6 +16,7 @@ import (
 
 	"github.com/auth0/go-auth0/management"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/oauth2"
 )
 
@@ -43,7 +44,8 @@ type DirectoryConfig struct {
 	ClientSecret string  //
 	Share        float64 // of the rate limit that we may use, above 0 and at most 1
 	Metrics      prometheus.Registerer
-	StreamTokens []string // bearer tokens that our Event Stream may have, by which OurStream knows it
+	Traces       trace.TracerProvider // nil: none
+	StreamTokens []string             // bearer tokens that our Event Stream may have, by which OurStream knows it
 	// Wait is how the end of an export is waited for; nil is by the clock.
 	Wait func(context.Context, time.Duration) error
 }
@@ -71,6 +73,9 @@ type Directory struct {
 func NewDirectory(c DirectoryConfig) *Directory {
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	b := newBudget(c.Share, bounded{newTransport()}, c.Metrics)
+	if c.Traces != nil {
+		b.tracer = c.Traces.Tracer("auth0")
+	}
 	d := &Directory{
 		config: c,
 		budget: b,

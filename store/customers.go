@@ -63,19 +63,25 @@ func nullTime(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t
 
 // Customer returns a customer by its id, or customer.ErrNotFound.
 func (s *Store) Customer(ctx context.Context, id customer.ID) (customer.Customer, error) {
-	return one(s.byID.ask(ctx, string(id)))
+	return s.findOne(ctx, s.byID, string(id))
 }
 
 // CustomerByEmail returns the live customer with this e-mail key, else the one
 // closed last (R13), else customer.ErrNotFound.
 func (s *Store) CustomerByEmail(ctx context.Context, key customer.EmailKey) (customer.Customer, error) {
-	return one(s.byEmail.ask(ctx, string(key)))
+	return s.findOne(ctx, s.byEmail, string(key))
 }
 
 // CustomerByAuthUser returns the live customer linked to this Auth0 user, else
 // the one closed last, else customer.ErrNotFound.
 func (s *Store) CustomerByAuthUser(ctx context.Context, authUserID string) (customer.Customer, error) {
-	return one(s.byAuthUser.ask(ctx, authUserID))
+	return s.findOne(ctx, s.byAuthUser, authUserID)
+}
+
+// findOne waits for what a finder answers.
+func (s *Store) findOne(ctx context.Context, by *together[string, *customer.Customer], what string) (customer.Customer, error) {
+	defer s.traced(ctx, "find customer")()
+	return one(by.ask(ctx, what))
 }
 
 func one(found *customer.Customer, err error) (customer.Customer, error) {

@@ -15,6 +15,7 @@ import (
 // already. What comes at the same time is written, and waits for the disk,
 // together.
 func (s *Store) Receive(ctx context.Context, deliveries ...customer.Delivery) (fresh []bool, err error) {
+	defer s.traced(ctx, "receive")()
 	return s.receiving.ask(ctx, deliveries)
 }
 

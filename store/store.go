@@ -14,6 +14,7 @@ import (
 	"github.com/lib/pq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -34,6 +35,7 @@ type Options struct {
 	EraseKeys [][]byte
 	Logger    *zap.Logger           // nil: silent
 	Metrics   prometheus.Registerer // of the pool; nil: none
+	Traces    trace.TracerProvider  // nil: none
 }
 
 // Store is the database.
@@ -43,6 +45,7 @@ type Store struct {
 	listen func(until context.Context) *pq.Listener // nil behind PgBouncer
 	ping   time.Duration                            // how often Listen tries its connection
 	log    *zap.Logger
+	tracer trace.Tracer // nil: nobody follows
 
 	patience time.Duration // with the server
 
@@ -75,6 +78,9 @@ func Open(o Options) (*Store, error) {
 	db.SetMaxIdleConns(orDefault(o.MaxConns, 16))
 	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
 	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout, erase: o.EraseKeys}
+	if o.Traces != nil {
+		s.tracer = o.Traces.Tracer("store")
+	}
 	s.byID, s.byEmail, s.byAuthUser = s.finder(findByID), s.finder(findByEmail), s.finder(findByAuthUser)
 	s.receiving, s.renaming, s.making = s.receiver(), s.renamer(), s.maker()
 	if o.Metrics != nil {
@@ -152,6 +158,7 @@ func (s *Store) inTx(ctx context.Context, doing string, run func(*sqlx.Tx) error
 }
 
 func (s *Store) retry(ctx context.Context, doing string, run func() error) error {
+	defer s.traced(ctx, doing)()
 	for attempt := 1; ; attempt++ {
 		err := run()
 		if err == nil {
@@ -165,6 +172,17 @@ func (s *Store) retry(ctx context.Context, doing string, run func() error) error
 		case <-time.After(time.Duration(attempt*attempt) * 20 * time.Millisecond):
 		}
 	}
+}
+
+// traced makes a span of what a request or a run has the database do, until the
+// function that it returns is called. It is named by what is done: values are nobody's
+// business.
+func (s *Store) traced(ctx context.Context, doing string) (done func()) {
+	if s.tracer == nil || !trace.SpanContextFromContext(ctx).IsValid() {
+		return func() {}
+	}
+	_, span := s.tracer.Start(ctx, "store: "+doing, trace.WithSpanKind(trace.SpanKindClient))
+	return func() { span.End() }
 }
 
 // told says what went wrong in the words of package customer. A caller who went

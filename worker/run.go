@@ -204,6 +204,7 @@ func (w *Worker) finish(ctx context.Context, r customer.Run) error {
 
 // work is a run between the taking and the giving back of the lease.
 func (w *Worker) work(ctx context.Context, fence int64, o Order) customer.Run {
+	ctx, span := w.traced(ctx, o.Kind)
 	ctx, spent := auth0sync.Meter(auth0sync.WithPriority(ctx, priority(o.Kind)))
 	p := &pass{Worker: w, order: o, fence: fence, confirmations: fewLookups}
 	p.tally.Kind = o.Kind
@@ -217,6 +218,7 @@ func (w *Worker) work(ctx context.Context, fence int64, o Order) customer.Run {
 	if r.Note == "" && err != nil {
 		r.Note = err.Error()
 	}
+	span(r)
 	return r
 }
 

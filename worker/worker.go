@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/auth0sync"
@@ -115,8 +116,8 @@ type Verifier interface {
 	Verify(h http.Header, body []byte) ([]customer.Delivery, error)
 }
 
-// Config is what a Worker is made of. All fields are required but Policy and
-// FirstBackoff.
+// Config is what a Worker is made of. All fields are required but Policy,
+// FirstBackoff and Traces.
 type Config struct {
 	Schedule string // when promote runs: a cron expression or @every; see CheckSchedule
 	Watches  bool   // our Event Stream is to be looked after
@@ -133,6 +134,7 @@ type Config struct {
 	Holder       string           // this process's name in the lease row
 	Logger       *zap.Logger
 	Metrics      prometheus.Registerer
+	Traces       trace.TracerProvider // nil: none
 }
 
 // Worker keeps customers in step with Auth0.
@@ -147,6 +149,7 @@ type Worker struct {
 	holder    string
 	log       *zap.Logger
 	metrics   metrics
+	tracer    trace.Tracer // nil: nobody follows
 	wake      chan struct{}
 	full      chan struct{}
 	watches   bool
@@ -162,7 +165,7 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 	if _, err := parseSchedule(c.Schedule); err != nil {
 		return nil, err
 	}
-	return &Worker{
+	w := &Worker{
 		store:     s,
 		directory: d,
 		verifier:  v,
@@ -180,5 +183,9 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 		asked:     map[string]int{},
 		logsEvery: cmp.Or(c.LogsEvery, logsWhileWaiting),
 		follow:    cmp.Or(c.Follow, FollowOff),
-	}, nil
+	}
+	if c.Traces != nil {
+		w.tracer = c.Traces.Tracer("worker")
+	}
+	return w, nil
 }

@@ -49,6 +49,7 @@ type config struct {
 	unlinks      worker.Breaker
 	emailClaim   string
 	logKey       []byte
+	otlpEndpoint string // "": no traces
 	logLevel     zapcore.Level
 }
 
@@ -99,6 +100,7 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		reconcile:     f.scheduleOrOff("reconcile_schedule"),
 		emailClaim:    f.text("email_claim"),
 		logKey:        f.key("log_key"),
+		otlpEndpoint:  f.webURL("otlp_endpoint"),
 		logLevel:      f.level("log_level"),
 		policy: auth0sync.Policy{
 			TrustedProviders:   f.list("trusted_providers"),
@@ -230,6 +232,16 @@ func (f *faults) loopbackURL(key string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "http" || u.Path != "" || u.RawQuery != "" || u.User != nil || !isLoopback(u.Hostname()) {
 		f.add(key, "the URL of a simulator on this machine, such as http://127.0.0.1:4000; for a tenant set auth0_domain")
+	}
+	return text
+}
+
+// webURL may have no credentials in it: it is named in messages.
+func (f *faults) webURL(key string) string {
+	text := f.text(key)
+	u, err := url.Parse(text)
+	if text != "" && (err != nil || u.Host == "" || u.User != nil || u.Scheme != "http" && u.Scheme != "https") {
+		f.add(key, "a URL such as http://127.0.0.1:4318, without credentials")
 	}
 	return text
 }

@@ -67,7 +67,7 @@ func catalogue() ([]metric, error) {
 	stop() // nothing is to be fetched
 	c := config{baseURL: "http://127.0.0.1:9", audience: "none", share: 1, schedule: "@every 1h"}
 	listed := &listing{Registry: prometheus.NewRegistry()}
-	d, err := assemble(ctx, c, "postgres://nobody@127.0.0.1:9/none?sslmode=disable", zap.NewNop(), listed)
+	d, err := assemble(ctx, c, "postgres://nobody@127.0.0.1:9/none?sslmode=disable", zap.NewNop(), listed, nil)
 	if err != nil {
 		return nil, err
 	}

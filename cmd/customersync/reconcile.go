@@ -99,7 +99,7 @@ func (p process) reconcile(ctx context.Context, c config, order worker.Order) (c
 		return customer.Run{}, err
 	}
 	defer func() { _ = stop() }() // the outcome is told by then
-	st, w, err := syncer(c, dsn, prometheus.NewRegistry(), log)
+	st, w, err := syncer(c, dsn, prometheus.NewRegistry(), nil, log)
 	if err != nil {
 		return customer.Run{}, err
 	}

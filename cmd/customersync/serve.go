@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"golang.org/x/net/netutil"
 
@@ -78,7 +79,12 @@ const (
 // drains: no new requests, those in flight and the run in hand come to their end or
 // are rolled back, the lease is released.
 func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logger) error {
-	d, err := assemble(ctx, c, dsn, log, prometheus.NewRegistry())
+	traces, sendTraces, err := tracing(ctx, c.otlpEndpoint, log)
+	if err != nil {
+		return err
+	}
+	defer sendTraces() //nolint:contextcheck // ctx has ended
+	d, err := assemble(ctx, c, dsn, log, prometheus.NewRegistry(), traces)
 	if err != nil {
 		return err
 	}
@@ -144,15 +150,15 @@ type registry interface {
 	prometheus.Gatherer
 }
 
-func assemble(ctx context.Context, c config, dsn string, log *zap.Logger, registry registry) (*daemon, error) {
+func assemble(ctx context.Context, c config, dsn string, log *zap.Logger, registry registry, traces trace.TracerProvider) (*daemon, error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewBuildInfoCollector())
-	s, w, err := syncer(c, dsn, registry, log)
+	s, w, err := syncer(c, dsn, registry, traces, log)
 	if err != nil {
 		return nil, err
 	}
 	registry.MustRegister(standing{s, log})
 	server, err := api.New(ctx, api.Config{
-		Issuer: c.issuer(), Audience: c.audience, EmailClaim: c.emailClaim, LogKey: c.logKey, Logger: log, Metrics: registry,
+		Issuer: c.issuer(), Audience: c.audience, EmailClaim: c.emailClaim, LogKey: c.logKey, Logger: log, Metrics: registry, Traces: traces,
 	}, s, w, w)
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -185,13 +191,13 @@ func stopping(ctx context.Context) error {
 }
 
 // syncer puts together what looks customers up: store, directory, worker.
-func syncer(c config, dsn string, metrics prometheus.Registerer, log *zap.Logger) (*store.Store, *worker.Worker, error) {
-	s, err := openMeasured(c, dsn, log, metrics)
+func syncer(c config, dsn string, metrics prometheus.Registerer, traces trace.TracerProvider, log *zap.Logger) (*store.Store, *worker.Worker, error) {
+	s, err := openMeasured(c, dsn, log, metrics, traces)
 	if err != nil {
 		return nil, nil, err
 	}
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
-		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: metrics,
+		Domain: c.domain, BaseURL: c.baseURL, ClientID: c.clientID, ClientSecret: c.clientSecret, Share: c.share, Metrics: metrics, Traces: traces,
 		StreamTokens: c.streamTokens,
 	})
 	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{Actions: c.actionSecrets, EventStreams: c.streamTokens, LogStreams: c.logTokens}, time.Now)
@@ -199,7 +205,7 @@ func syncer(c config, dsn string, metrics prometheus.Registerer, log *zap.Logger
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	w, err := worker.New(worker.Config{
-		Schedule: c.schedule, Follow: c.follow, Watches: len(c.streamTokens) > 0, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: metrics,
+		Schedule: c.schedule, Follow: c.follow, Watches: len(c.streamTokens) > 0, Reconcile: c.reconcile, FirstBackoff: c.firstBackoff, Policy: c.policy, Unlinks: c.unlinks, Holder: holder(), Logger: log, Metrics: metrics, Traces: traces,
 	}, s, directory, verifier)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
@@ -208,11 +214,11 @@ func syncer(c config, dsn string, metrics prometheus.Registerer, log *zap.Logger
 }
 
 func openStore(c config, dsn string, log *zap.Logger) (*store.Store, error) {
-	return openMeasured(c, dsn, log, nil)
+	return openMeasured(c, dsn, log, nil, nil)
 }
 
-func openMeasured(c config, dsn string, log *zap.Logger, metrics prometheus.Registerer) (*store.Store, error) {
-	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: c.pgBouncer, EraseKeys: c.eraseKeys, Logger: log, Metrics: metrics})
+func openMeasured(c config, dsn string, log *zap.Logger, metrics prometheus.Registerer, traces trace.TracerProvider) (*store.Store, error) {
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: c.pgBouncer, EraseKeys: c.eraseKeys, Logger: log, Metrics: metrics, Traces: traces})
 	if err != nil {
 		return nil, usageError{fmt.Errorf("DATABASE_URL: %w", err)}
 	}

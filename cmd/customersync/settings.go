@@ -50,6 +50,7 @@ type settings struct {
 	UnlinkShare        string `name:"unlink-share" from:"CUSTOMERSYNC_UNLINK_SHARE" placeholder:"FRACTION" preset:"0.01" help:"When the users of more than this share of the linked customers are gone, nobody is unlinked until a person approves."`
 	UnlinkLeast        string `name:"unlink-least" from:"CUSTOMERSYNC_UNLINK_LEAST" placeholder:"NUMBER" preset:"10" help:"So many may be unlinked whatever their share."`
 	EmailClaim         string `name:"email-claim" from:"CUSTOMERSYNC_EMAIL_CLAIM" placeholder:"NAME" preset:"email" help:"Access token claim with the e-mail address; the claim NAME_verified says whether it is verified."`
+	OTLPEndpoint       string `name:"otlp-endpoint" from:"OTEL_EXPORTER_OTLP_ENDPOINT" placeholder:"URL" help:"Where traces go, by OTLP over HTTP, such as http://127.0.0.1:4318; none are made without it. OTEL_EXPORTER_OTLP_HEADERS and OTEL_TRACES_SAMPLER are read too."`
 	LogKey             string `kong:"-" name:"log-key" from:"CUSTOMERSYNC_LOG_KEY" secret:"" help:"Random text of 16 characters or more, the same for all replicas: requests that name an e-mail address are logged with a hash of it under this key. Without it addresses leave no trace in the log."`
 	LogLevel           string `name:"log-level" from:"CUSTOMERSYNC_LOG_LEVEL" placeholder:"LEVEL" preset:"info" help:"debug, info, warn or error."`
 }

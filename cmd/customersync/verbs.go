@@ -45,7 +45,7 @@ func (v syncCmd) Run(ctx context.Context, p process, s *settings) error {
 		return err
 	}
 	defer func() { _ = stop() }() // the outcome is told by then
-	st, w, err := syncer(c, dsn, prometheus.NewRegistry(), log)
+	st, w, err := syncer(c, dsn, prometheus.NewRegistry(), nil, log)
 	if err != nil {
 		return err
 	}
