@@ -94,7 +94,7 @@ func TestTracesLeadFromARequestToTheDatabaseAndFromARunToAuth0(t *testing.T) {
 		ID string `json:"customer_id"`
 	}
 	must(t, json.Unmarshal([]byte(answer), &created))
-	request("POST", "/"+created.ID+"/sync", "") // a run looks the customer up
+	request("POST", "/"+created.ID+"/sync", "")        // a run looks the customer up
 	if code := d.stop(t, syscall.SIGTERM); code != 0 { // the last spans are sent then
 		t.Errorf("exit code %d", code)
 	}
