@@ -52,6 +52,7 @@ type cli struct {
 	Check     checkCmd     `cmd:"" help:"Check the configuration and, with --online, all that the daemon needs of the world."`
 	Status    statusCmd    `cmd:"" help:"Say how the whole stands, and whether a person is needed."`
 	Conflicts conflictsCmd `cmd:"" help:"List and settle what only a person can decide."`
+	Events    eventsCmd    `cmd:"" help:"List what happened to customers, and look after its delivery to other systems."`
 	Keys      keysCmd      `cmd:"" help:"Make, list and revoke app keys."`
 	Config    configCmd    `cmd:"" help:"List the settings."`
 	Demo      demoCmd      `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`

@@ -19,6 +19,7 @@ import (
 	"github.com/ahiko-io/customersync/api"
 	"github.com/ahiko-io/customersync/api/ops"
 	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/outgoing"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/pglocal"
 	"github.com/ahiko-io/customersync/worker"
@@ -127,6 +128,7 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 type daemon struct {
 	store  *store.Store
 	worker *worker.Worker
+	events *outgoing.Deliverer
 	api    http.Handler
 	ops    http.Handler
 }
@@ -150,7 +152,8 @@ func assemble(ctx context.Context, c config, dsn string, log *zap.Logger) (*daem
 		{Name: "signing_keys", Do: server.Ready},
 		{Name: "serving", Do: func(context.Context) error { return stopping(ctx) }},
 	}, registry)
-	return &daemon{s, w, server, health}, nil
+	events := outgoing.New(outgoing.Config{Targets: c.eventTargets, Holder: holder(), Logger: log, Metrics: registry}, s)
+	return &daemon{s, w, events, server, health}, nil
 }
 
 var errStopping = errors.New("stopping")
@@ -221,9 +224,12 @@ func (d *daemon) work(ctx context.Context, log *zap.Logger) {
 		}
 	}
 	warnOfLostKeys(ctx, d.store, log)
+	var delivering sync.WaitGroup
+	delivering.Go(func() { d.events.Run(ctx) })
 	if err := d.worker.Run(ctx); err != nil {
 		log.Error("worker", zap.Error(err))
 	}
+	delivering.Wait()
 }
 
 // warnOfLostKeys tells when customers were erased with a key that is not set any more:
