@@ -443,3 +443,24 @@ func TestTheBacklogIsShown(t *testing.T) {
 		t.Errorf("oldest: %v", got)
 	}
 }
+
+// Who replays while a round is under way gets all, each once, in order.
+func TestATargetThatIsSetBackDuringARoundBeginsAnew(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t)
+	crm := target(t, "crm", r.URL)
+	w := newWorld(t, crm)
+	id := w.create()
+	w.round(crm)
+	r.taken()
+	w.rename(id, "B")
+	work, err := w.store.EventWork(t.Context(), "crm", 10)
+	must(t, err)
+	_, _, err = w.store.ReplayEvents(t.Context(), "crm", time.Now().Add(-time.Hour))
+	must(t, err)
+	must(t, w.store.SettleEvents(t.Context(), 0, "crm", customer.EventReport{
+		From: work.Position, To: work.Fresh[0].Position, Failed: []customer.EventOutcome{{Event: work.Fresh[0], Note: "status 500", Again: time.Hour}},
+	}))
+	w.round(crm)
+	same(t, "all", r.taken(), []string{short(id) + " customer.created 1", short(id) + " customer.updated 2"})
+}
