@@ -35,6 +35,7 @@ const (
 	LeaseWorker    LeaseName = "worker"    // what is due
 	LeaseReconcile LeaseName = "reconcile" // all customers against all users, which takes long
 	LeaseFollow    LeaseName = "follow"    // the event feed or the log tail
+	LeaseEvents    LeaseName = "events"    // events to other systems
 )
 
 // Lane is how far a lane has come that follows Auth0 by a cursor.

@@ -198,6 +198,7 @@ var erasing = []struct { //nolint:gochecknoglobals // a table
 	table, query string
 	arguments    func(row, names) []any
 }{
+	{"event_deliveries", `delete from event_deliveries where customer_id = $1`, byID},
 	{"history", `delete from history where customer_id = $1`, byID},
 	{"customers", `delete from customers where id = $1`, byID},
 	{"idempotency_keys", `

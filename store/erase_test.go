@@ -85,7 +85,11 @@ func TestNothingIsLeftOfAnErasedCustomer(t *testing.T) {
 	t.Parallel()
 	dsn := storetest.DSN(t)
 	s := erasing(t, dsn, eraseKey)
+	must(t, s.AddEventTarget(t.Context(), "crm"))
 	id := plant(t, s)
+	work, err := s.EventWork(t.Context(), "crm", 100)
+	must(t, err)
+	must(t, s.SettleEvents(t.Context(), 0, "crm", customer.EventReport{From: work.Position, To: work.Fresh[len(work.Fresh)-1].Position, Behind: work.Fresh}))
 	if before := traces(storetest.Dump(t, dsn)); len(before) < 15 {
 		t.Fatalf("only %d traces to remove: %q", len(before), before)
 	}
@@ -98,7 +102,7 @@ func TestNothingIsLeftOfAnErasedCustomer(t *testing.T) {
 	if !strings.Contains(dump, "auth0|bob") || !strings.Contains(dump, "rival@example.com") || !strings.Contains(dump, hex.EncodeToString([]byte("bob@example.com"))) {
 		t.Error("what is of others went with it")
 	}
-	want := map[string]int{"customers": 1, "history": 5, "idempotency_keys": 1, "inbox": 4, "auth0_observations": 2, "listed_users": 2, "candidates": 1, "hints": 0}
+	want := map[string]int{"customers": 1, "history": 5, "idempotency_keys": 1, "inbox": 4, "auth0_observations": 2, "listed_users": 2, "candidates": 1, "hints": 0, "event_deliveries": 5}
 	for table, rows := range want {
 		if proof.Removed[table] != rows {
 			t.Errorf("%d of %s, want %d", proof.Removed[table], table, rows)

@@ -75,6 +75,7 @@ func (s *Store) rename(ctx context.Context, id customer.ID, p customer.Patch, if
 // changes, or that names nobody, is left out there and done by itself: nobody
 // waits for the row of another.
 func (s *Store) renameVersion(ctx context.Context, r renaming) (renamed, error) {
+	defer s.traced(ctx, "patch")()
 	done, err := s.renaming.ask(ctx, r)
 	if err == nil && done == nil {
 		err = s.read(ctx, "patch", func(ctx context.Context) error {

@@ -111,7 +111,7 @@ func (s *Store) Runs(ctx context.Context, limit int) ([]customer.Run, error) {
 const pruneBatch = 1000
 
 // Prune deletes what is older than before: deliveries that were settled, run
-// records, answers to idempotency keys. It returns how many rows went.
+// records, events that were given up, answers to idempotency keys. It returns how many rows went.
 func (s *Store) Prune(ctx context.Context, before time.Time) (int64, error) {
 	var total int64
 	for _, query := range []string{
@@ -122,6 +122,8 @@ func (s *Store) Prune(ctx context.Context, before time.Time) (int64, error) {
 		`delete from inbox where id in (
 		   select id from inbox
 		   where received_at < greatest($1, clock_timestamp() - interval '48 hours') and state = 'done' limit $2)`,
+		`delete from event_deliveries where (target, customer_id, version) in (
+		   select target, customer_id, version from event_deliveries where dead_at < $1 limit $2)`,
 		`delete from runs where id in (
 		   select id from runs where started_at < $1 and ended_at is not null limit $2)`,
 		`delete from idempotency_keys where (scope, key) in (

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/worker"
+	"github.com/ahiko-io/customersync/worker/outgoing"
 )
 
 // config is what the settings come to, checked.
@@ -39,6 +40,7 @@ type config struct {
 	actionSecrets []string
 	streamTokens  []string
 	logTokens     []string
+	eventTargets  []outgoing.Target
 	eraseKeys     [][]byte
 
 	follow       string
@@ -94,6 +96,7 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		actionSecrets: f.list("action_secrets"),
 		streamTokens:  f.list("event_stream_tokens"),
 		logTokens:     f.list("log_stream_tokens"),
+		eventTargets:  f.targets("event_targets"),
 		eraseKeys:     f.keys("erase_keys"),
 		follow:        f.oneOf("follow", worker.FollowAuto, worker.FollowEvents, worker.FollowLogs, worker.FollowOff),
 		schedule:      f.schedule("promote_schedule"),
@@ -179,6 +182,21 @@ func (f *faults) list(key string) []string {
 		if one = strings.TrimSpace(one); one != "" {
 			all = append(all, one)
 		}
+	}
+	return all
+}
+
+func (f *faults) targets(key string) (all []outgoing.Target) {
+	for _, text := range f.list(key) {
+		one, err := outgoing.ParseTarget(text)
+		if err == nil && slices.ContainsFunc(all, func(t outgoing.Target) bool { return t.Name == one.Name }) {
+			err = errors.New(one.Name + ": must be there once")
+		}
+		if err != nil {
+			f.add(key, fmt.Sprintf("NAME URL SECRET for each target (%v)", err))
+			continue
+		}
+		all = append(all, one)
 	}
 	return all
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/pglocal"
 	"github.com/ahiko-io/customersync/worker"
+	"github.com/ahiko-io/customersync/worker/outgoing"
 )
 
 // addresses are where a daemon listens.
@@ -140,6 +141,7 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 type daemon struct {
 	store  *store.Store
 	worker *worker.Worker
+	events *outgoing.Deliverer
 	api    http.Handler
 	ops    http.Handler
 }
@@ -168,7 +170,8 @@ func assemble(ctx context.Context, c config, dsn string, log *zap.Logger, regist
 		{Name: "signing_keys", Do: server.Ready},
 		{Name: "serving", Do: func(context.Context) error { return stopping(ctx) }},
 	}, registry)
-	return &daemon{s, w, server, opsHandler(c, health, s, log)}, nil
+	events := outgoing.New(outgoing.Config{Targets: c.eventTargets, Holder: holder(), Logger: log, Metrics: registry}, s)
+	return &daemon{s, w, events, server, opsHandler(c, health, s, log)}, nil
 }
 
 // opsHandler is what the ops listener serves: health for tools, the page for people.
@@ -252,9 +255,12 @@ func (d *daemon) work(ctx context.Context, log *zap.Logger) {
 		}
 	}
 	warnOfLostKeys(ctx, d.store, log)
+	var delivering sync.WaitGroup
+	delivering.Go(func() { d.events.Run(ctx) })
 	if err := d.worker.Run(ctx); err != nil {
 		log.Error("worker", zap.Error(err))
 	}
+	delivering.Wait()
 }
 
 // warnOfLostKeys tells when customers were erased with a key that is not set any more:

@@ -38,7 +38,8 @@ type settings struct {
 	EventStreamTokens string `kong:"-" name:"event-stream-tokens" from:"CUSTOMERSYNC_EVENT_STREAM_TOKENS" secret:"" help:"Bearer tokens of Event Stream deliveries, comma-separated; all are valid at once."`
 	LogStreamTokens   string `kong:"-" name:"log-stream-tokens" from:"CUSTOMERSYNC_LOG_STREAM_TOKENS" secret:"" help:"Bearer tokens of log stream deliveries, comma-separated; all are valid at once."`
 
-	EraseKeys string `kong:"-" name:"erase-keys" from:"CUSTOMERSYNC_ERASE_KEYS" secret:"" help:"Keys of at least 32 bytes in base64, comma-separated, for the hashes that erased customers leave behind; the first makes new ones, the others are still known. Without any nobody can be erased."`
+	EventTargets string `kong:"-" name:"event-targets" from:"CUSTOMERSYNC_EVENT_TARGETS" secret:"" help:"Where events are delivered to, comma-separated: each a name, an https URL, and the secret, whsec_…, that signs them, with spaces between; a second secret may follow."`
+	EraseKeys    string `kong:"-" name:"erase-keys" from:"CUSTOMERSYNC_ERASE_KEYS" secret:"" help:"Keys of at least 32 bytes in base64, comma-separated, for the hashes that erased customers leave behind; the first makes new ones, the others are still known. Without any nobody can be erased."`
 
 	Follow             string `name:"follow" from:"CUSTOMERSYNC_FOLLOW" placeholder:"WHAT" preset:"auto" help:"What of Auth0 is followed without a webhook: events (its event feed), logs, auto (events, or logs where the plan has none) or off."`
 	PromoteSchedule    string `name:"promote-schedule" from:"CUSTOMERSYNC_PROMOTE_SCHEDULE" placeholder:"CRON" preset:"@every 30s" help:"When the worker looks at what is due: cron expression in UTC, or @every."`

@@ -18,6 +18,35 @@ create table event_feed (
   last     bigint  not null
 );
 insert into event_feed (last) values (0);
+-- To find where a time is in the feed. The history grows with time, so this is tiny.
+create index history_at on history using brin (at);
+
+-- Where events are delivered to, and how far the feed was read for it: each event up
+-- to there was delivered, or has a row below.
+create table event_targets (
+  name     text   primary key,
+  position bigint not null
+);
+-- Events that could not be delivered at once, and those behind them: a customer's
+-- events are delivered in their order. One is the head: it has next_at.
+create table event_deliveries (
+  target      text        not null references event_targets (name),
+  customer_id uuid        not null,
+  version     bigint      not null,
+  position    bigint      not null,
+  at          timestamptz not null,
+  attempts    integer     not null default 0,
+  first_at    timestamptz, -- of the attempts
+  next_at     timestamptz, -- null: dead, or behind another
+  dead_at     timestamptz, -- given up then
+  note        text        not null default '', -- why the last attempt failed
+  primary key (target, customer_id, version),
+  constraint event_deliveries_dead_are_not_due check (dead_at is null or next_at is null)
+);
+create index event_deliveries_due on event_deliveries (target, next_at) where next_at is not null;
+create index event_deliveries_dead on event_deliveries (dead_at) where dead_at is not null;
+create index event_deliveries_customer on event_deliveries (customer_id);
+insert into leases (name, holder, fence, expires_at) values ('events', '', -3, '-infinity');
 
 -- +goose StatementBegin
 create or replace function guard_history() returns trigger language plpgsql as $$
@@ -39,6 +68,7 @@ begin
   raise exception 'history is not rewritten' using errcode = 'CS004';
 end $$;
 -- +goose StatementEnd
-drop table event_feed;
-drop index history_unplaced, history_position;
+delete from leases where name = 'events';
+drop table event_deliveries, event_targets, event_feed;
+drop index history_at, history_unplaced, history_position;
 alter table history drop column position;
