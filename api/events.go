@@ -82,5 +82,5 @@ func parseFeedCursor(s string) (int64, error) {
 		return 0, strconv.ErrSyntax
 	}
 	position, err := strconv.ParseUint(string(raw[1:]), 10, 63)
-	return int64(position), err //nolint:gosec // 63 bits
+	return int64(position), err
 }

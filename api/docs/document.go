@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"path"
 	"slices"
 	"strings"
@@ -183,7 +184,7 @@ func (s source) curl(c call, o operation) (string, error) {
 		}
 	}
 	line := "curl -s "
-	if c.Method != "GET" {
+	if c.Method != http.MethodGet {
 		line += "-X " + c.Method + " "
 	}
 	line += `"$API` + address + `"`

@@ -84,7 +84,7 @@ func (p process) serve(ctx context.Context, c config, dsn string, log *zap.Logge
 	if err != nil {
 		return err
 	}
-	defer sendTraces() //nolint:contextcheck // ctx has ended
+	defer sendTraces()
 	d, err := assemble(ctx, c, dsn, log, prometheus.NewRegistry(), traces)
 	if err != nil {
 		return err

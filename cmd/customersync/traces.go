@@ -36,7 +36,7 @@ func tracing(ctx context.Context, endpoint string, log *zap.Logger) (trace.Trace
 	// What cannot be sent is said in our log, not on a line of the SDK's own.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("traces", zap.Error(err)) }))
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), sdktrace.WithResource(own))
-	return provider, func() {
+	return provider, func() { //nolint:contextcheck // by then ctx has ended
 		ctx, cancel := context.WithTimeout(context.Background(), tracesWithin)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
