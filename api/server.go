@@ -236,7 +236,7 @@ func (s *Server) serve(route route) http.HandlerFunc {
 			defer cancel()
 			c.r = r.WithContext(ctx) //nolint:contextcheck // of r, which has its span by now
 		}
-		defer s.observe(c, route, started) //nolint:contextcheck // it goes by the request in c
+		defer s.observe(c, route, started)         //nolint:contextcheck // it goes by the request in c
 		if err := s.handle(c, route); err != nil { //nolint:contextcheck // it goes by the request in c
 			f := toFailure(err)
 			s.logFailure(f, c.requestID)

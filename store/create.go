@@ -23,8 +23,9 @@ import (
 // with a key came to is kept and answered again.
 func (s *Store) Create(ctx context.Context, d customer.Draft, link *customer.Link, cause customer.Cause) (id customer.ID, created bool, err error) {
 	if plain(d, link) {
-		defer s.traced(ctx, "create")()
+		traced := s.traced(ctx, "create")
 		made, err := s.making.ask(ctx, making{d, cause})
+		traced()
 		switch {
 		case errors.Is(err, errMadeAlready):
 			return d.ID, true, nil

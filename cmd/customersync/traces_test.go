@@ -106,6 +106,9 @@ func TestTracesLeadFromARequestToTheDatabaseAndFromARunToAuth0(t *testing.T) {
 	if root.TraceId[0] != 0x0a || root.ParentSpanId[0] != 0xb7 {
 		t.Errorf("the request is not in its caller's trace but in %x", root.TraceId)
 	}
+	if made := traces.span(t, "store: create"); !bytes.Equal(made.ParentSpanId, traces.span(t, "POST /customer/v1/customers").SpanId) {
+		t.Error("the making of a customer is not the request's")
+	}
 	run, call := traces.span(t, "run inbox"), traces.span(t, "auth0: GET /api/v2/users-by-email")
 	if !bytes.Equal(call.TraceId, run.TraceId) || len(run.ParentSpanId) > 0 {
 		t.Error("the call of Auth0 is not the run's")
