@@ -20,6 +20,10 @@ demo: postgres build ## show the main job on a throw-away database and a simulat
 test: postgres pgbouncer node cc ## run all tests, on a real Postgres
 	$(GO) test -race -shuffle=on -timeout 15m ./...
 
+.PHONY: test-pgbouncer
+test-pgbouncer: postgres pgbouncer node cc ## the same with every database behind a PgBouncer in transaction mode
+	CUSTOMERSYNC_TEST_PGBOUNCER=true $(GO) test -timeout 20m ./store ./worker ./api/... ./cmd/customersync
+
 .PHONY: build
 build: ## build bin/customersync
 	$(GO) build -trimpath -o bin/customersync ./cmd/customersync

@@ -27,7 +27,7 @@ func (s *service) fill(rows int) error {
 
 func openStore(s *service) *store.Store {
 	s.dsn = storetest.DSN(s.t)
-	st, err := store.Open(store.Options{DSN: s.dsn, EraseKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}})
+	st, err := store.Open(store.Options{DSN: s.dsn, PgBouncer: storetest.PgBouncer(), EraseKeys: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}})
 	must(s.t, err)
 	s.t.Cleanup(func() { _ = st.Close() })
 	return st

@@ -42,10 +42,14 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if err != nil {
 		return nil, connectError{err}
 	}
-	if able, ok := conn.(pqConn); ok && c.prepares && wire != nil {
-		return &preparingConn{able, wire, map[string]driver.Stmt{}}, nil
+	able, ok := conn.(pqConn)
+	switch {
+	case !ok || wire == nil:
+		return conn, nil
+	case !c.prepares:
+		return &poolConn{able, wire, nil}, nil
 	}
-	return conn, nil
+	return &poolConn{able, wire, map[string]driver.Stmt{}}, nil
 }
 
 type connectError struct{ error }

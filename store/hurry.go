@@ -28,7 +28,7 @@ func (c *deadlineConn) hurry() {
 func (c *deadlineConn) calm() { c.hurried.Store(false) }
 
 // boundBy has the server hurried when ctx ends, until release.
-func (c *preparingConn) boundBy(ctx context.Context) (release func()) {
+func (c *poolConn) boundBy(ctx context.Context) (release func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		c.wire.hurry()
@@ -42,13 +42,13 @@ func (c *preparingConn) boundBy(ctx context.Context) (release func()) {
 }
 
 // ResetSession implements driver.SessionResetter: the connection has a new caller.
-func (c *preparingConn) ResetSession(ctx context.Context) error {
+func (c *poolConn) ResetSession(ctx context.Context) error {
 	c.wire.calm()
 	return c.pqConn.ResetSession(ctx)
 }
 
 // BeginTx implements driver.ConnBeginTx.
-func (c *preparingConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+func (c *poolConn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
 	release := c.boundBy(ctx)
 	tx, err := c.pqConn.BeginTx(ctx, o)
 	if err != nil {

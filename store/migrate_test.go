@@ -19,7 +19,7 @@ func TestMigrateNeedsNoConnectionOfThePool(t *testing.T) {
 	dsn := storetest.DSN(t)
 	_, err := raw(t, dsn).ExecContext(t.Context(), `drop schema public cascade; create schema public`)
 	must(t, err)
-	s, err := store.Open(store.Options{DSN: dsn, MaxConns: 1})
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer(), MaxConns: 1})
 	must(t, err)
 	defer s.Close()
 	done := make(chan error, 1)
@@ -45,7 +45,7 @@ func TestMigrateIsNotCutOffByTheTimeOfAQuery(t *testing.T) {
 	_, err = other.ExecContext(t.Context(), `select pg_advisory_xact_lock(hashtextextended('customersync migrations', 0))`)
 	must(t, err)
 	const short = 200 * time.Millisecond
-	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: short})
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer(), QueryTimeout: short})
 	must(t, err)
 	defer s.Close()
 	done := make(chan error, 1)
@@ -76,7 +76,7 @@ func TestMigrateLeavesANewerSchemaAlone(t *testing.T) {
 func TestAConnectionThatCannotBeMadeIsUnavailable(t *testing.T) {
 	t.Parallel()
 	through, _ := proxied(t, storetest.DSN(t))
-	s, err := store.Open(store.Options{DSN: strings.Replace(through, "sslmode=disable", "sslmode=require", 1)})
+	s, err := store.Open(store.Options{DSN: strings.Replace(through, "sslmode=disable", "sslmode=require", 1), PgBouncer: storetest.PgBouncer()})
 	must(t, err)
 	defer s.Close()
 	if _, err := s.Customer(t.Context(), customer.ID(uuid.NewString())); !errors.Is(err, customer.ErrUnavailable) {

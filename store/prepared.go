@@ -18,13 +18,14 @@ import (
 // statement is. Behind PgBouncer, which would lose them, it is just a comment.
 const prepared = "/* prepared */ "
 
-// preparingConn is a connection that keeps the marked statements. The pool's own
-// sql.Stmt would do the same, but to make one within a transaction it takes a
-// second connection: with none left, all transactions would wait for each other.
-type preparingConn struct {
+// poolConn is a connection of the pool, which keeps the marked statements. The
+// pool's own sql.Stmt would do the same, but to make one within a transaction it
+// takes a second connection: with none left, all transactions would wait for each
+// other.
+type poolConn struct {
 	pqConn
-	wire  *deadlineConn // that it goes over
-	ready map[string]driver.Stmt
+	wire  *deadlineConn          // that it goes over
+	ready map[string]driver.Stmt // nil: it prepares nothing
 }
 
 // pqConn is all that database/sql asks of a connection, and lib/pq has.
@@ -41,9 +42,9 @@ type pqConn interface {
 }
 
 // QueryContext implements driver.QueryerContext.
-func (c *preparingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+func (c *poolConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
 	defer c.boundBy(ctx)()
-	if !strings.HasPrefix(query, prepared) {
+	if c.ready == nil || !strings.HasPrefix(query, prepared) {
 		return c.pqConn.QueryContext(ctx, query, args)
 	}
 	statement, err := c.statement(ctx, query)
@@ -55,9 +56,9 @@ func (c *preparingConn) QueryContext(ctx context.Context, query string, args []d
 }
 
 // ExecContext implements driver.ExecerContext.
-func (c *preparingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+func (c *poolConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	defer c.boundBy(ctx)()
-	if !strings.HasPrefix(query, prepared) {
+	if c.ready == nil || !strings.HasPrefix(query, prepared) {
 		return c.pqConn.ExecContext(ctx, query, args)
 	}
 	statement, err := c.statement(ctx, query)
@@ -68,7 +69,7 @@ func (c *preparingConn) ExecContext(ctx context.Context, query string, args []dr
 	return result, c.outdated(query, err)
 }
 
-func (c *preparingConn) statement(ctx context.Context, query string) (driver.Stmt, error) {
+func (c *poolConn) statement(ctx context.Context, query string) (driver.Stmt, error) {
 	if ready, ok := c.ready[query]; ok {
 		return ready, nil
 	}
@@ -81,7 +82,7 @@ func (c *preparingConn) statement(ctx context.Context, query string) (driver.Stm
 
 // outdated forgets a statement that a migration has changed the tables under: the
 // next try prepares it anew.
-func (c *preparingConn) outdated(query string, err error) error {
+func (c *poolConn) outdated(query string, err error) error {
 	if isOutdated(err) {
 		delete(c.ready, query)
 	}

@@ -43,7 +43,7 @@ func raw(t testing.TB, dsn string) *sql.DB {
 
 func open(t testing.TB, dsn string) *store.Store {
 	t.Helper()
-	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: 30 * time.Second})
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer(), QueryTimeout: 30 * time.Second})
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s
@@ -330,7 +330,7 @@ func TestTheSameDraftAgainIsTheSameCustomer(t *testing.T) {
 
 func TestListenWakes(t *testing.T) {
 	t.Parallel()
-	s := storetest.New(t)
+	s := listening(t, storetest.Direct(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	woken, ended := make(chan struct{}, 100), make(chan struct{})
 	go func() {
@@ -341,6 +341,16 @@ func TestListenWakes(t *testing.T) {
 	untilWoken(t, s, woken)
 	cancel()
 	<-ended
+}
+
+// listening is a Store that hears what Postgres notifies of, for which nothing may
+// be between the two.
+func listening(t testing.TB, dsn string) *store.Store {
+	t.Helper()
+	s, err := store.Open(store.Options{DSN: dsn})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
 // untilWoken brings deliveries until LISTEN stands and tells of one.
@@ -431,7 +441,7 @@ func TestAServerThatIsAwayIsUnavailable(t *testing.T) {
 func TestADSNSaysWhetherItIsEncrypted(t *testing.T) {
 	t.Parallel()
 	for _, dsn := range []string{"postgres://u@db/d", "host=db", "", "mysql://u@db/d", "postgres://u:secret@db/%zz?sslmode=disable"} {
-		if _, err := store.Open(store.Options{DSN: dsn}); err == nil || strings.Contains(err.Error(), "secret") {
+		if _, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer()}); err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: %v", dsn, err)
 		}
 	}
@@ -724,7 +734,7 @@ func relay(to, from net.Conn, frozen *atomic.Bool) {
 func TestAServerThatFreezesIsUnavailableAndHeals(t *testing.T) {
 	t.Parallel()
 	dsn, frozen := proxied(t, storetest.DSN(t))
-	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: 300 * time.Millisecond})
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer(), QueryTimeout: 300 * time.Millisecond})
 	must(t, err)
 	defer s.Close()
 	id := create(t, s, "ada@example.com")
@@ -757,7 +767,7 @@ func TestSeveralHostsWithTheirPorts(t *testing.T) {
 	must(t, err)
 	there.Host = "127.0.0.1:1," + there.Host
 	there.RawQuery += "&target_session_attrs=read-write"
-	s, err := store.Open(store.Options{DSN: there.String()})
+	s, err := store.Open(store.Options{DSN: there.String(), PgBouncer: storetest.PgBouncer()})
 	must(t, err)
 	defer s.Close()
 	must(t, s.Ready(t.Context()))
@@ -767,43 +777,41 @@ func TestSeveralHostsWithTheirPorts(t *testing.T) {
 // answered: not when the server's time is up too.
 func TestACallerWhoseTimeIsUpIsNotHeldByAFrozenServer(t *testing.T) {
 	t.Parallel()
-	dsn, frozen := proxied(t, storetest.DSN(t))
-	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: time.Hour})
-	must(t, err)
-	defer s.Close()
-	id := create(t, s, "ada@example.com")
-	link := func(ctx context.Context, user string) error { // in a transaction of its own
-		_, err := s.Patch(ctx, id, customer.Patch{Field: customer.FieldAuthUserID, Value: user}, 0, byTest())
-		return err
-	}
-	must(t, link(t.Context(), "auth0|1")) // its statements are prepared now
-	frozen.Store(true)
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	told := make(chan error, 1)
-	go func() {
-		told <- link(ctx, "auth0|2")
-	}()
-	select {
-	case err := <-told:
-		if !errors.Is(err, customer.ErrUnavailable) {
-			t.Errorf("got %v", err)
+	for _, pgbouncer := range []bool{storetest.PgBouncer(), true} {
+		dsn, frozen := proxied(t, storetest.DSN(t))
+		s, err := store.Open(store.Options{DSN: dsn, PgBouncer: pgbouncer, QueryTimeout: time.Hour})
+		must(t, err)
+		defer s.Close()
+		id := create(t, s, "ada@example.com")
+		link := func(ctx context.Context, user string) error { // in a transaction of its own
+			_, err := s.Patch(ctx, id, customer.Patch{Field: customer.FieldAuthUserID, Value: user}, 0, byTest())
+			return err
 		}
-	case <-time.After(20 * time.Second):
-		t.Fatal("it was never told")
+		must(t, link(t.Context(), "auth0|1")) // its statements are prepared now
+		frozen.Store(true)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		told := make(chan error, 1)
+		go func() { told <- link(ctx, "auth0|2") }()
+		select {
+		case err := <-told:
+			if !errors.Is(err, customer.ErrUnavailable) {
+				t.Errorf("with PgBouncer %t: %v", pgbouncer, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("with PgBouncer %t it was never told", pgbouncer)
+		}
+		frozen.Store(false)
+		must(t, link(t.Context(), "auth0|3"))
 	}
-	frozen.Store(false)
-	must(t, link(t.Context(), "auth0|3"))
 }
 
 // lib/pq's listener holds the lock that its Close needs while it waits for the
 // server, so a server that is frozen could keep the daemon from ending.
 func TestListenEndsThoughTheServerIsFrozen(t *testing.T) {
 	t.Parallel()
-	dsn, frozen := proxied(t, storetest.DSN(t))
-	s, err := store.Open(store.Options{DSN: dsn})
-	must(t, err)
-	defer s.Close()
+	dsn, frozen := proxied(t, storetest.Direct(t))
+	s := listening(t, dsn)
 	store.PingEvery(s, 10*time.Millisecond)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended, woken := make(chan struct{}), make(chan struct{}, 1)

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,7 +45,10 @@ func TestMain(m *testing.M) {
 // program is the binary with arguments and nothing in its environment but env.
 func program(ctx context.Context, env []string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append([]string{asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.Getenv("TMPDIR")}, env...)
+	cmd.Env = append([]string{
+		asProgram + "=1", "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TMPDIR=" + os.Getenv("TMPDIR"),
+		"CUSTOMERSYNC_PGBOUNCER=" + strconv.FormatBool(storetest.PgBouncer()),
+	}, env...)
 	return cmd
 }
 
@@ -185,7 +189,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 
 func openDSN(t *testing.T, dsn string) *store.Store {
 	t.Helper()
-	s, err := store.Open(store.Options{DSN: dsn})
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer()})
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s

@@ -35,7 +35,7 @@ func trials() []trial {
 		{"locked", 10, 1, locked},
 		{"restart", 100, 2, restart},
 		{"failover", 40, 1, failover},
-		{"pgbouncer", 100, 1, throughPgBouncer},
+		{"pgbouncer", 100, 1, bounced},
 		{"lease", 100, 2, lease},
 		{"disk", 10, 2, disk},
 		{"linear", 100, 3, linear},

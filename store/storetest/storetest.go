@@ -1,5 +1,8 @@
 // Package storetest gives each test a migrated Postgres database of its own. No
 // Postgres is a failure, never a skip.
+//
+// With CUSTOMERSYNC_TEST_PGBOUNCER=true in the environment the program under test
+// gets there through a PgBouncer in transaction mode.
 package storetest
 
 import (
@@ -20,11 +23,15 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/ahiko-io/customersync/store"
+	"github.com/ahiko-io/customersync/store/pgbouncer"
 	"github.com/ahiko-io/customersync/store/pglocal"
 )
 
 // server is the one of this test process; Main sets it before any test runs.
 var server *pglocal.Server
+
+// bouncer is before the server; nil: nothing is.
+var bouncer *pgbouncer.Server
 
 var databases atomic.Int64
 
@@ -69,8 +76,34 @@ func run(m *testing.M) int {
 	if err := makeTemplate(); err != nil {
 		return fail(err)
 	}
+	if os.Getenv("CUSTOMERSYNC_TEST_PGBOUNCER") == "true" {
+		if err := startBouncer(filepath.Join(dir, "bouncer")); err != nil {
+			return fail(err)
+		}
+		defer func() { _ = bouncer.Stop() }() // it dies with us anyway
+	}
 	return m.Run()
 }
+
+// startBouncer puts a PgBouncer before the server, and sets for the role the limits
+// that it lets nobody set for a connection, as deploy/docs/scaling.md advises.
+func startBouncer(dir string) (err error) {
+	for setting, value := range map[string]string{"idle_in_transaction_session_timeout": "10s", "lock_timeout": "4s"} {
+		if err := admin(context.Background(), "alter role current_user set "+setting+" = '"+value+"'"); err != nil {
+			return err
+		}
+	}
+	bouncer, err = pgbouncer.Start(context.Background(), dir, server.DSN(), connections)
+	return err
+}
+
+// connections is how many each test's database has, however many the program under
+// test believes to have: few enough for its clients to take turns.
+const connections = 8
+
+// PgBouncer reports whether one is before the databases: the program under test
+// must be told so.
+func PgBouncer() bool { return bouncer != nil }
 
 func fail(err error) int {
 	fmt.Fprintln(os.Stderr, "storetest:", err)
@@ -132,9 +165,23 @@ func admin(ctx context.Context, statement string) error {
 	return err
 }
 
-// DSN gives the test an own migrated database and returns its URL. It is dropped
-// at the end of the test.
+// DSN gives the test an own migrated database and returns its URL for the program
+// under test. It is dropped at the end of the test.
 func DSN(t testing.TB) string {
+	t.Helper()
+	dsn := Direct(t)
+	if bouncer == nil {
+		return dsn
+	}
+	dsn, err := bouncer.Through(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dsn
+}
+
+// Direct is DSN without a PgBouncer, for what is about having none.
+func Direct(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test_%d", databases.Add(1))
 	if err := admin(t.Context(), fmt.Sprintf("create database %s template %s strategy file_copy", name, template)); err != nil {
@@ -164,7 +211,7 @@ func Dump(t testing.TB, dsn string) string {
 // dropped at the end of the test.
 func New(t testing.TB) *store.Store {
 	t.Helper()
-	s, err := store.Open(store.Options{DSN: DSN(t), QueryTimeout: 30 * time.Second})
+	s, err := store.Open(store.Options{DSN: DSN(t), PgBouncer: PgBouncer(), QueryTimeout: 30 * time.Second})
 	if err != nil {
 		t.Fatalf("open store: %v", err)
 	}
