@@ -61,7 +61,7 @@ func TestNoMetricHasALabelForAPerson(t *testing.T) {
 	all, err := catalogue()
 	must(t, err)
 	known := map[string]bool{}
-	for _, label := range strings.Fields("endpoint status outcome lane result code route method lease found_by reason kind source version path checksum") {
+	for _, label := range strings.Fields("endpoint status outcome lane result code route method lease found_by reason kind source version path checksum target state") {
 		known[label] = true
 	}
 	for _, m := range all {
