@@ -60,7 +60,7 @@ func Start(ctx context.Context, dir, dsn string, pool int) (*Server, error) {
 	if err := s.write(ini, owner); err != nil {
 		return nil, fmt.Errorf("pgbouncer: %w", err)
 	}
-	if err := s.spawn(owner); err != nil {
+	if err := s.spawn(owner); err != nil { //nolint:contextcheck // it lives until Stop, whatever becomes of ctx
 		return nil, fmt.Errorf("pgbouncer: %w", err)
 	}
 	if err := s.await(ctx); err != nil {
