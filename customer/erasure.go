@@ -9,7 +9,7 @@ type Erasure struct {
 	Actor     string // who did it, as in a Cause
 	RequestID string
 	Removed   map[string]int // rows that were deleted or emptied, by table
-	// Others are customers that have, or had, the same address or Auth0 user. They
+	// Others are customers, live or closed, with the same address or Auth0 user. They
 	// were left alone: whoever means the person, and not the record, erases them too.
 	Others []ID
 }

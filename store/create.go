@@ -153,10 +153,7 @@ func (s *Store) create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link 
 		}
 	}
 	if d.Subject != "" {
-		if err := s.welcome(ctx, tx, d); err != nil {
-			return outcome{}, err
-		}
-		taken, err := userOnLiveCustomer(ctx, tx, d.Subject)
+		taken, err := s.admit(ctx, tx, d)
 		switch {
 		case err != nil:
 			return outcome{}, err
@@ -169,22 +166,6 @@ func (s *Store) create(ctx context.Context, tx *sqlx.Tx, d customer.Draft, link 
 		err = s.linkMade(ctx, tx, string(d.ID), *link, cause)
 	}
 	return outcome{createdNew, d.ID, true}, err
-}
-
-// welcome lets in a person that was erased if its token is newer than that: it has
-// come back by itself. An older one is of somebody who was still there.
-func (s *Store) welcome(ctx context.Context, tx *sqlx.Tx, d customer.Draft) error {
-	if len(s.erase) == 0 {
-		return nil
-	}
-	at, is, err := s.barred(ctx, tx, d.Subject)
-	switch {
-	case err != nil || !is:
-		return err
-	case !d.IssuedAt.After(at):
-		return customer.ErrErased
-	}
-	return s.erase.lift(ctx, tx, userName, d.Subject)
 }
 
 func liveByEmail(ctx context.Context, tx *sqlx.Tx, key customer.EmailKey) (row, error) {
@@ -200,12 +181,27 @@ func liveByEmail(ctx context.Context, tx *sqlx.Tx, key customer.EmailKey) (row, 
 	return r, err
 }
 
-func userOnLiveCustomer(ctx context.Context, tx *sqlx.Tx, authUserID string) (taken bool, err error) {
-	err = tx.GetContext(ctx, &taken, `
+// admit reports whether a person who creates a customer is on a live one already. One
+// who was erased is let in by a token that was issued since: it has come back by
+// itself. An older one is of somebody who was still there.
+func (s *Store) admit(ctx context.Context, tx *sqlx.Tx, d customer.Draft) (taken bool, err error) {
+	var r struct {
+		Taken  bool         `db:"taken"`
+		Erased sql.NullTime `db:"erased"`
+	}
+	err = tx.GetContext(ctx, &r, prepared+`
 		select exists (
-		  select from customers
-		  where auth_user_id = $1 and lifecycle <> 'inactive')`, authUserID)
-	return taken, err
+		    select from customers
+		    where auth_user_id = $1 and lifecycle <> 'inactive') as taken,
+		  (select max(erased_at) from erased_names where hash = any($2)) as erased`,
+		d.Subject, s.erase.hashes(userName, d.Subject))
+	switch {
+	case err != nil || !r.Erased.Valid:
+		return r.Taken, err
+	case !d.IssuedAt.After(r.Erased.Time):
+		return false, customer.ErrErased
+	}
+	return r.Taken, s.erase.lift(ctx, tx, userName, d.Subject)
 }
 
 // again answers a request for an e-mail address that a live customer has.

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -137,7 +136,7 @@ func (s *Store) settle(ctx context.Context) error {
 		where (virtualtransaction = any($1) or $1::text[] is null)
 		  and database = (select oid from pg_database where datname = current_database())
 		  and relation in ('inbox'::regclass, 'auth0_observations'::regclass, 'customers'::regclass)
-		  and mode <> 'AccessShareLock'`
+		  and mode = 'RowExclusiveLock'`
 	var writers pq.StringArray // null: all there are now
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		if err := s.read(ctx, "wait for writers", func(ctx context.Context) error {
@@ -177,7 +176,7 @@ func (s *Store) eraseAll(ctx context.Context, tx *sqlx.Tx, id customer.ID, ifVer
 	return prove(ctx, tx, c, n, removed, others, cause)
 }
 
-// sharers are the customers that have, or had, a name of this one's.
+// sharers are the customers, live or closed, with a name of this one's.
 func sharers(ctx context.Context, tx *sqlx.Tx, c row, n names) (ids pq.StringArray, err error) {
 	err = tx.SelectContext(ctx, &ids, `
 		select id
@@ -261,18 +260,4 @@ func prove(ctx context.Context, tx *sqlx.Tx, c row, n names, removed map[string]
 	}
 	_, err = tx.ExecContext(ctx, `select pg_notify('`+watchChannel+`', $1)`, c.ID)
 	return err
-}
-
-// barred says of an erased person who comes by a token when its erasure was; false if
-// the person is not barred.
-func (s *Store) barred(ctx context.Context, tx *sqlx.Tx, user string) (at time.Time, is bool, err error) {
-	err = tx.GetContext(ctx, &at, prepared+`
-		select max(erased_at)
-		from erased_names
-		where hash = any($1)
-		having count(*) > 0`, s.erase.hashes(userName, user))
-	if errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, false, nil
-	}
-	return at, err == nil, err
 }

@@ -44,6 +44,8 @@ func (s *Store) Events(ctx context.Context, after int64, limit int) ([]customer.
 		return nil, err
 	case after > last:
 		return nil, fmt.Errorf("read events: %w", customer.ErrFeedAhead)
+	case len(events) > 0 && events[len(events)-1].Position == last, after == last:
+		return events, nil // nothing came behind
 	}
 	return s.placed(ctx, after, limit)
 }
