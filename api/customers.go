@@ -357,12 +357,11 @@ func patchOf(object map[string]json.RawMessage) (customer.Patch, error) {
 
 // remove closes a customer or, told so, erases it.
 func (s *Server) remove(c *call) error {
-	switch erase := c.r.URL.Query().Get(eraseParameter); erase {
-	case "true":
+	if erase, err := c.isTrue(eraseParameter); err != nil || erase {
+		if err != nil {
+			return err
+		}
 		return s.erase(c)
-	case "":
-	default:
-		return fail("invalid_query").about(eraseParameter).saying("erase must be true, or left out.")
 	}
 	found, err := s.target(c, deleteCustomers)
 	if err != nil {

@@ -7,7 +7,11 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-const eraseParameter = "erase"
+// Parameters of an erasure. Each may be true and nothing else.
+const (
+	eraseParameter = "erase"
+	auth0Parameter = "auth0" // the Auth0 user is deleted too
+)
 
 // erasureBody is the proof that a customer was erased.
 type erasureBody struct {
@@ -26,7 +30,11 @@ func (s *Server) erase(c *call) error {
 	if !c.principal.may(eraseCustomers) {
 		return fail(codeForbidden)
 	}
-	found, err := s.target(c, eraseCustomers, eraseParameter)
+	withUser, err := c.isTrue(auth0Parameter)
+	if err != nil {
+		return err
+	}
+	found, err := s.target(c, eraseCustomers, eraseParameter, auth0Parameter)
 	if errors.Is(err, customer.ErrNotFound) {
 		return s.erasure(c) // perhaps because it was done before
 	}
@@ -37,12 +45,44 @@ func (s *Server) erase(c *call) error {
 	if err != nil {
 		return err
 	}
+	if withUser {
+		if err := s.deleteUser(c, found); err != nil {
+			return err
+		}
+	}
 	proof, err := s.customers.Erase(c.r.Context(), found.ID, version, c.cause("erased through the API"))
 	if err != nil {
 		return err
 	}
 	writeErasure(c.w, proof)
 	return nil
+}
+
+// isTrue reads a parameter that is true or not there.
+func (c *call) isTrue(name string) (bool, error) {
+	switch value := c.r.URL.Query().Get(name); value {
+	case "true":
+		return true, nil
+	case "":
+		return false, nil
+	}
+	return false, fail("invalid_query").about(name).saying(name + " must be true, or left out.")
+}
+
+// deleteUser deletes a customer's Auth0 user. It comes before the erasing, which
+// forgets who that is; a closed customer's may be on another one by now.
+func (s *Server) deleteUser(c *call, found customer.Customer) error {
+	if found.AuthUserID == "" {
+		return nil
+	}
+	holder, err := s.customers.CustomerByAuthUser(c.r.Context(), found.AuthUserID)
+	switch {
+	case err != nil:
+		return err
+	case holder.ID != found.ID && holder.Lifecycle != customer.Inactive:
+		return customer.ErrAuthUserTaken
+	}
+	return s.enroller.DeleteUser(c.r.Context(), found.AuthUserID)
 }
 
 // getErasure answers with the proof that a customer was erased.

@@ -88,7 +88,8 @@ func TestErasingIsForThoseWhoMay(t *testing.T) {
 	eraser := s.machine("erase:customers")
 	s.do("DELETE", customers+"/"+id+"?erase=yes", eraser, "").want(t, 400, "invalid_query")
 	s.do("DELETE", customers+"/"+id+"?erase=true&erase=true", eraser, "").want(t, 400, "invalid_query")
-	s.do("DELETE", customers+"/"+id+"?erase=true&auth0=true", eraser, "").want(t, 400, "invalid_query")
+	s.do("DELETE", customers+"/"+id+"?erase=true&auth0=1", eraser, "").want(t, 400, "invalid_query")
+	s.do("DELETE", customers+"/"+id+"?auth0=true", s.machine(), "").want(t, 400, "invalid_query")
 	s.do("DELETE", path, eraser, "", "If-Match", `"99-000000000000"`).want(t, 412, "precondition_failed")
 	s.do("GET", erasures+"/"+id, eraser, "").want(t, 404, "customer_not_found")
 	s.do("DELETE", customers+"/00000000-0000-7000-8000-000000000000?erase=true", eraser, "").want(t, 404, "customer_not_found")
@@ -108,4 +109,33 @@ func TestWithoutAKeyNobodyIsErased(t *testing.T) {
 	id := s.create("ada@example.com")
 	s.do("DELETE", customers+"/"+id+"?erase=true", s.machine("erase:customers"), "").want(t, 501, "erase_not_set_up")
 	s.do("GET", customers+"/"+id, s.machine(), "").want(t, 200, "")
+}
+
+// The Auth0 user goes first: without it nothing is erased.
+func TestTheAuth0UserGoesWithTheCustomer(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	eraser := s.machine("erase:customers")
+	ada, token := s.person("ada@example.com", true)
+	id := s.do("POST", customers, token, `{"first_name":"Ada","last_name":"Lovelace"}`).id(t)
+	path := customers + "/" + id + "?erase=true&auth0=true"
+	s.tenant.SetScopes([]string{"read:users"})
+	s.do("DELETE", path, eraser, "").want(t, 501, "auth0_refuses")
+	s.do("GET", customers+"/"+id, s.machine(), "").want(t, 200, "")
+	s.do("DELETE", customers+"/"+id, s.machine(), "").want(t, 200, "")
+
+	other := s.create("other@example.com")
+	s.do("PATCH", customers+"/"+other, s.machine(), `{"auth_user_id":"`+ada.ID+`"}`).want(t, 200, "")
+	s.do("DELETE", path, eraser, "").want(t, 409, "auth_user_id_taken")
+	s.do("PATCH", customers+"/"+other, s.machine(), `{"auth_user_id":null}`).want(t, 200, "")
+
+	s = s.replica() // with a tenant and a token of its own
+	eraser = s.machine("erase:customers")
+	bob, token := s.person("bob@example.com", true)
+	id = s.do("POST", customers, token, `{"first_name":"Bob","last_name":"Byrne"}`).id(t)
+	s.do("DELETE", customers+"/"+id+"?erase=true&auth0=true", eraser, "").want(t, 200, "")
+	if _, there := s.tenant.User(bob.ID); there {
+		t.Error("the Auth0 user is still there")
+	}
+	s.do("GET", customers+"/"+id, s.machine(), "").want(t, 404, "customer_not_found")
 }

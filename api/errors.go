@@ -106,6 +106,8 @@ var codes = map[string]struct {
 	"customer_inactive":           {409, "The customer is closed and does not change any more."},
 	"not_in_conflict":             {409, "The customer is not in conflict, or not any more."},
 	"precondition_failed":         {412, "The customer is not as If-Match says."},
+	"auth0_refuses":               {501, "Auth0 does not let this service delete users: its application lacks delete:users. Nothing was erased."},
+	"auth0_unavailable":           {503, "Auth0 cannot be asked just now. Nothing was erased. Try again after the time in Retry-After."},
 	"erase_not_set_up":            {501, "Customers cannot be erased here: the setting CUSTOMERSYNC_ERASE_KEYS is missing."},
 	codeInternal:                  {500, "Something went wrong here. The request_id helps to find out what."},
 	codeUnavailable:               {503, "The service cannot answer just now. Try again after the time in Retry-After."},
@@ -132,6 +134,10 @@ func toFailure(err error) *failure {
 		return fail("customer_inactive")
 	case errors.Is(err, customer.ErrNoConflict):
 		return fail("not_in_conflict")
+	case errors.Is(err, customer.ErrAuth0Refuses):
+		return fail("auth0_refuses").because(err)
+	case errors.Is(err, customer.ErrAuth0Away):
+		return fail("auth0_unavailable").because(err)
 	case errors.Is(err, customer.ErrErased):
 		return fail("customer_erased")
 	case errors.Is(err, customer.ErrNoEraseKey):

@@ -19,6 +19,8 @@ var (
 	ErrFeedAhead     = errors.New("the feed of events has not come so far") // its database was set back
 	ErrErased        = errors.New("the Auth0 user is of a customer that was erased")
 	ErrNoEraseKey    = errors.New("there is no key to erase customers with")
+	ErrAuth0Refuses  = errors.New("Auth0 does not let us do it")
+	ErrAuth0Away     = errors.New("Auth0 cannot be asked just now")
 	ErrForged        = errors.New("delivery is not authentic")
 )
 

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -60,6 +61,19 @@ func userOf(c customer.Claim) auth0sync.User {
 		SeenAt:        c.IssuedAt,
 		Lane:          auth0sync.LaneToken,
 	}
+}
+
+// DeleteUser deletes an Auth0 user, of whom nothing may be left. Its errors are
+// customer.ErrAuth0Refuses and ErrAuth0Away.
+func (w *Worker) DeleteUser(ctx context.Context, authUserID string) error {
+	err := w.directory.DeleteUser(auth0sync.WithPriority(ctx, auth0sync.JIT), authUserID)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, auth0sync.ErrUnauthorized):
+		return fmt.Errorf("%w: %w", customer.ErrAuth0Refuses, err)
+	}
+	return fmt.Errorf("%w: %w", customer.ErrAuth0Away, err)
 }
 
 // Admit says by its headers how many bytes of body a delivery may have; the error

@@ -95,6 +95,7 @@ type runs interface {
 type Directory interface {
 	ByEmail(ctx context.Context, email string) ([]auth0sync.User, error)
 	ByID(ctx context.Context, userID string) (auth0sync.User, error)
+	DeleteUser(ctx context.Context, userID string) error
 	ByIdentity(ctx context.Context, userID string) ([]auth0sync.User, error)
 	Search(ctx context.Context, emails []string) ([]auth0sync.User, error)
 	Total(ctx context.Context) (int, error)
