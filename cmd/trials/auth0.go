@@ -96,7 +96,7 @@ func (l *load) hostileRound(ctx context.Context, got *result, n *nasty, dice *ra
 	got.struck(struck)
 	got.unavailable = append(got.unavailable, time.Since(well))
 	err = l.check(ctx, got)
-	got.wrong = append(append(got.wrong, n.wrong...), l.noticed()...)
+	got.wrong = append(append(got.wrong, n.complaints()...), l.noticed()...)
 	return errors.Join(err, l.stayed(ctx, got))
 }
 

@@ -126,6 +126,13 @@ func (n *nasty) complain(of string) {
 	n.wrong = append(n.wrong, of)
 }
 
+// complaints is what the program did that it must not do.
+func (n *nasty) complaints() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.wrong)
+}
+
 // attack begins with some calls, and ends with all others.
 func (n *nasty) attack(ctx context.Context, calls ...string) {
 	n.mu.Lock()
