@@ -43,13 +43,13 @@ type Backlog struct {
 	Quarantined int       // authentic but not understood
 }
 
-// Standing is what of the database a monitor asks for again and again: it is read
-// from indexes alone.
+// Standing is what of the database a monitor asks for again and again: it costs some
+// probes of indexes, whatever the number of customers.
 type Standing struct {
-	Pending map[Reason]Queued // every reason
-	Due     time.Time         // when the next customer is, or long has been, due; zero: there is none
-	Inbox   Queued            // deliveries that are not taken in yet
-	Lanes   []Lane            // that are, or were, followed, by name
+	Oldest map[Reason]time.Time // when the oldest customer that waits for this reason was made
+	Due    time.Time            // when the next customer is, or long has been, due; zero: there is none
+	Inbox  Queued               // deliveries that are not taken in yet
+	Lanes  []Lane               // that are, or were, followed, by name
 }
 
 // Queued counts what waits.

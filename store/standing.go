@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 	"github.com/lib/pq"
@@ -10,13 +11,12 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// Standing reads what monitors ask for: no part of it reads the table of customers,
-// but for one row a reason. Ids are made in the order of time (RFC 9562, version 7),
-// so that the first id is the oldest customer.
+// Standing reads what monitors ask for. Ids are made in the order of time (RFC 9562,
+// version 7), so that the first id is the oldest customer.
 func (s *Store) Standing(ctx context.Context) (customer.Standing, error) {
 	var st customer.Standing
 	err := s.inTx(ctx, "read how it stands", func(tx *sqlx.Tx) (err error) {
-		if st.Pending, err = pending(ctx, tx); err != nil {
+		if st.Oldest, err = oldest(ctx, tx); err != nil {
 			return err
 		}
 		if st.Lanes, err = lanes(ctx, tx); err != nil {
@@ -27,20 +27,43 @@ func (s *Store) Standing(ctx context.Context) (customer.Standing, error) {
 	return st, err
 }
 
-func pending(ctx context.Context, tx *sqlx.Tx) (map[customer.Reason]customer.Queued, error) {
+// Pending counts auth_pending customers by reason. It reads an index, but all of it: a
+// fifth of a second for a million of them, more while many of them are new.
+func (s *Store) Pending(ctx context.Context) (map[customer.Reason]int, error) {
 	var rows []struct {
-		Reason string       `db:"reason"`
-		Count  int          `db:"count"`
-		Oldest sql.NullTime `db:"oldest"`
+		Reason string `db:"reason"`
+		Count  int    `db:"count"`
 	}
-	err := tx.SelectContext(ctx, &rows, prepared+`
-		select r.reason,
-		  (select count(*) from customers where reason = r.reason) as count,
-		  (select created_at from customers where reason = r.reason order by id limit 1) as oldest
-		from unnest($1::text[]) as r(reason)`, pq.Array(customer.Reasons()))
-	all := map[customer.Reason]customer.Queued{}
+	err := s.read(ctx, "count pending customers", func(ctx context.Context) error {
+		return s.db.SelectContext(ctx, &rows, `
+			select reason, count(*)
+			from customers
+			where reason is not null
+			group by reason`)
+	})
+	pending := map[customer.Reason]int{}
 	for _, r := range rows {
-		all[customer.Reason(r.Reason)] = customer.Queued{Count: r.Count, Oldest: utc(r.Oldest)}
+		pending[customer.Reason(r.Reason)] = r.Count
+	}
+	return pending, err
+}
+
+// oldestOfReasons has one probe for each reason.
+const oldestOfReasons = `
+	select r.reason, c.created_at
+	from unnest($1::text[]) as r(reason)
+	cross join lateral (
+	  select created_at from customers where reason = r.reason order by id limit 1) c`
+
+func oldest(ctx context.Context, tx *sqlx.Tx) (map[customer.Reason]time.Time, error) {
+	var rows []struct {
+		Reason  string    `db:"reason"`
+		Created time.Time `db:"created_at"`
+	}
+	err := tx.SelectContext(ctx, &rows, prepared+oldestOfReasons, pq.Array(customer.Reasons()))
+	all := map[customer.Reason]time.Time{}
+	for _, r := range rows {
+		all[customer.Reason(r.Reason)] = r.Created.UTC()
 	}
 	return all, err
 }

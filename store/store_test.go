@@ -394,6 +394,9 @@ func TestDueAndIdleAreIndexProbes(t *testing.T) {
 		`select id from customers where next_check_at <= now() and (next_check_at, id) > ('-infinity', '00000000-0000-0000-0000-000000000000') order by next_check_at, id limit 500`,
 		`select id from customers where email_key = 'x' and lifecycle <> 'inactive'`,
 		`select id from customers where auth_user_id = 'x' and lifecycle <> 'inactive'`,
+		`select created_at from customers where reason = 'waiting' order by id limit 1`,
+		`select min(next_check_at) from customers where next_check_at is not null`,
+		`select count(*) from inbox where state = 'new'`,
 	} {
 		var plan string
 		must(t, db.QueryRowContext(t.Context(), `explain (format json) `+query).Scan(&plan))

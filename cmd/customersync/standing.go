@@ -18,9 +18,13 @@ type standing struct {
 	log   *zap.Logger
 }
 
-// standingWithin bounds what a scrape waits for the database: Prometheus gives it
-// up after 10 seconds, and then has nothing of this process at all.
-const standingWithin = 2 * time.Second
+const (
+	// standingWithin bounds what a scrape waits for probes of the database, and
+	// countWithin what for counts: Prometheus gives a scrape up after 10 seconds, and
+	// then has nothing of this process at all.
+	standingWithin = 2 * time.Second
+	countWithin    = 3 * time.Second
+)
 
 type standingDescs struct {
 	read, pending, oldest, due, inbox, inboxOldest, moved, gap *prometheus.Desc
@@ -31,7 +35,7 @@ func describeStanding() standingDescs {
 		return prometheus.NewDesc("customersync_"+name, help, labels, nil)
 	}
 	return standingDescs{
-		read:        desc("database_up", "1 if the database could be read for this scrape. If not, the metrics that come from it are missing."),
+		read:        desc("database_up", "1 if the database could be read for this scrape. If not, all metrics that come from it are missing."),
 		pending:     desc("pending_customers", "Customers that are auth_pending, by reason.", "reason"),
 		oldest:      desc("pending_oldest_timestamp_seconds", "When the oldest auth_pending customer of a reason was made.", "reason"),
 		due:         desc("next_check_timestamp_seconds", "When the next customer is due to be looked up. Far in the past: nobody does it. Missing: nobody is due."),
@@ -50,37 +54,63 @@ func (standing) Describe(out chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. While the database is away its metrics
-// are missing, not zero.
+// Collect implements prometheus.Collector. What the database does not tell is missing,
+// not zero. Counts are apart: that they take too long is no reason to say that the
+// database is away.
 func (s standing) Collect(out chan<- prometheus.Metric) {
-	d := describeStanding()
-	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	o := observation{out, describeStanding()}
+	if err := s.probe(o); err != nil {
+		s.log.Debug("read how it stands", zap.Error(err))
+		o.gauge(o.read, 0)
+		return
 	}
-	since := func(desc *prometheus.Desc, at time.Time, labels ...string) {
-		if !at.IsZero() {
-			gauge(desc, float64(at.UnixMilli())/1000, labels...)
-		}
+	o.gauge(o.read, 1)
+	ctx, cancel := context.WithTimeout(context.Background(), countWithin)
+	defer cancel()
+	pending, err := s.store.Pending(ctx)
+	if err != nil {
+		s.log.Debug("count pending customers", zap.Error(err))
+		return
 	}
+	for _, reason := range customer.Reasons() {
+		o.gauge(o.pending, float64(pending[reason]), string(reason))
+	}
+}
+
+func (s standing) probe(o observation) error {
 	ctx, cancel := context.WithTimeout(context.Background(), standingWithin)
 	defer cancel()
 	st, err := s.store.Standing(ctx)
 	if err != nil {
-		s.log.Debug("read how it stands", zap.Error(err))
-		gauge(d.read, 0)
-		return
+		return err
 	}
-	gauge(d.read, 1)
-	for _, reason := range customer.Reasons() {
-		gauge(d.pending, float64(st.Pending[reason].Count), string(reason))
-		since(d.oldest, st.Pending[reason].Oldest, string(reason))
+	for reason, at := range st.Oldest {
+		o.since(o.oldest, at, string(reason))
 	}
-	since(d.due, st.Due)
-	gauge(d.inbox, float64(st.Inbox.Count))
-	since(d.inboxOldest, st.Inbox.Oldest)
+	o.since(o.due, st.Due)
+	o.gauge(o.inbox, float64(st.Inbox.Count))
+	o.since(o.inboxOldest, st.Inbox.Oldest)
 	for _, lane := range st.Lanes {
-		since(d.moved, lane.Moved, lane.Name)
-		gauge(d.gap, yesOrNo(!lane.Gap.IsZero()), lane.Name)
+		o.since(o.moved, lane.Moved, lane.Name)
+		o.gauge(o.gap, yesOrNo(!lane.Gap.IsZero()), lane.Name)
+	}
+	return nil
+}
+
+// observation is what a scrape is told.
+type observation struct {
+	out chan<- prometheus.Metric
+	standingDescs
+}
+
+func (o observation) gauge(desc *prometheus.Desc, value float64, labels ...string) {
+	o.out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+}
+
+// since shows a moment; the zero time is not shown.
+func (o observation) since(desc *prometheus.Desc, at time.Time, labels ...string) {
+	if !at.IsZero() {
+		o.gauge(desc, float64(at.UnixMilli())/1000, labels...)
 	}
 }
 
