@@ -48,7 +48,7 @@ func exampleEnv(t *testing.T, commented bool) (env []string) {
 			line = strings.TrimPrefix(line, "#")
 		}
 		if regexp.MustCompile(`^[A-Z0-9_]+=`).MatchString(line) {
-			env = append(env, line)
+			env = append(env, strings.ReplaceAll(line, "'", ""))
 		}
 	}
 	return env
