@@ -22,7 +22,7 @@ test: postgres pgbouncer node cc ## run all tests, on a real Postgres
 
 .PHONY: test-pgbouncer
 test-pgbouncer: postgres pgbouncer node cc ## the same with every database behind a PgBouncer in transaction mode
-	CUSTOMERSYNC_TEST_PGBOUNCER=true $(GO) test -timeout 20m ./store ./worker ./api/... ./cmd/customersync
+	CUSTOMERSYNC_TEST_PGBOUNCER=true $(GO) test -timeout 20m ./store ./worker/... ./api/... ./cmd/customersync
 
 .PHONY: build
 build: ## build bin/customersync

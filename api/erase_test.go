@@ -102,7 +102,7 @@ func TestWithoutAKeyNobodyIsErased(t *testing.T) {
 	t.Parallel()
 	s := &service{t: t, dsn: storetest.DSN(t)}
 	var err error
-	s.store, err = store.Open(store.Options{DSN: s.dsn})
+	s.store, err = store.Open(store.Options{DSN: s.dsn, PgBouncer: storetest.PgBouncer()})
 	must(t, err)
 	t.Cleanup(func() { _ = s.store.Close() })
 	s.serve()

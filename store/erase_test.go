@@ -21,7 +21,7 @@ var (
 // erasing is a store that can erase.
 func erasing(t testing.TB, dsn string, keys ...[]byte) *store.Store {
 	t.Helper()
-	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: 30 * time.Second, EraseKeys: keys})
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer(), QueryTimeout: 30 * time.Second, EraseKeys: keys})
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	return s

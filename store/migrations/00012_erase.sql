@@ -9,7 +9,7 @@ create table erasures (
   actor       text        not null,
   request_id  text        not null,
   removed     jsonb       not null, -- rows by table
-  others      uuid[]      not null, -- customers with a name of this one's, that were left
+  others      uuid[]      not null, -- customers that had a name of this one's, and were left
   position    bigint -- in the feed of events
 );
 create unique index erasures_position on erasures (position) where position is not null;

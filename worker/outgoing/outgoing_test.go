@@ -129,7 +129,7 @@ type world struct {
 func newWorld(t *testing.T, targets ...outgoing.Target) world {
 	t.Helper()
 	dsn := storetest.DSN(t)
-	s, err := store.Open(store.Options{DSN: dsn, QueryTimeout: 30 * time.Second})
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer(), QueryTimeout: 30 * time.Second})
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
 	connector, err := pq.NewConnector(dsn)
