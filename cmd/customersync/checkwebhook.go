@@ -28,13 +28,13 @@ func (c *checks) webhook(ctx context.Context, url string) {
 		return
 	}
 	if here := localWebhook(c.config.listen); here != "" {
-		if says, toDo := c.sample(ctx, here); toDo != "" { // it may serve on another machine
+		if says, toDo := sample(ctx, here, c.config.actionSecrets[0]); toDo != "" { // it may serve on another machine
 			c.warn("webhook here", says, "if the daemon is to serve on this machine: see that it runs, and CUSTOMERSYNC_LISTEN; "+toDo)
 		} else {
 			c.ok("webhook here", says)
 		}
 	}
-	if says, toDo := c.sample(ctx, url); toDo != "" {
+	if says, toDo := sample(ctx, url, c.config.actionSecrets[0]); toDo != "" {
 		c.fail("webhook", errors.New(says), toDo)
 	} else {
 		c.ok("webhook", says)
@@ -55,8 +55,8 @@ func localWebhook(listen string) string {
 }
 
 // sample posts one sample; toDo is "" if it was taken in.
-func (c *checks) sample(ctx context.Context, url string) (says, toDo string) {
-	status, err := postSample(ctx, url, c.config.actionSecrets[0])
+func sample(ctx context.Context, url, secret string) (says, toDo string) {
+	status, err := postSample(ctx, url, secret)
 	switch {
 	case err != nil:
 		return err.Error(), "see that " + url + " leads here: DNS, TLS, proxies, CUSTOMERSYNC_LISTEN"

@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	kongcompletion "github.com/jotaen/kong-completion"
 )
 
 // Exit codes. Scripts rely on them.
@@ -55,10 +56,13 @@ type cli struct {
 	Conflicts conflictsCmd `cmd:"" help:"List and settle what only a person can decide."`
 	Events    eventsCmd    `cmd:"" help:"List what happened to customers, and look after its delivery to other systems."`
 	Keys      keysCmd      `cmd:"" help:"Make, list and revoke app keys."`
-	Config    configCmd    `cmd:"" help:"List the settings."`
+	Config    configCmd    `cmd:"" help:"List the settings, and print what they come to here."`
+	Webhook   webhookCmd   `cmd:"" help:"Try the webhook."`
 	Metrics   metricsCmd   `cmd:"" help:"List the metrics of the daemon."`
 	Demo      demoCmd      `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
 	Sim       simCmd       `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
+
+	Completion kongcompletion.Completion `cmd:"" help:"Say how verbs and flags are completed in bash, zsh or fish; with -c, print the code for that."`
 }
 
 const description = `Keeps the customers in your Postgres in step with the users in Auth0.
@@ -85,6 +89,7 @@ func (p process) run(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	kongcompletion.Register(parser) // a shell that asks what may come next is answered, and the program ends
 	verb, err := parser.Parse(args)
 	if exited >= 0 { // --help has been answered
 		return nil

@@ -244,25 +244,6 @@ func (p process) withStore(ctx context.Context, s *settings, do func(*store.Stor
 	return do(st)
 }
 
-type configCmd struct {
-	Markdown bool `help:"Print the table of the README."`
-}
-
-// Run lists the settings.
-func (v configCmd) Run(p process, s *settings) error {
-	if v.Markdown {
-		_, err := fmt.Fprint(p.stdout, s.markdown())
-		return err
-	}
-	for _, one := range s.list() {
-		_, err := fmt.Fprintf(p.stdout, "%s\n    %s\n    file: %s%s%s\n", one.env, one.help, one.key, prefixed("   flag: ", one.flag()), prefixed("   default: ", one.preset))
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 type simCmd struct {
 	Listen       string        `help:"Address to listen on: loopback only." default:"127.0.0.1:4000" placeholder:"ADDR" name:"sim-listen"`
 	ClientID     string        `help:"Machine application." default:"sim-client"`
