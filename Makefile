@@ -17,11 +17,11 @@ demo: postgres build ## show the main job on a throw-away database and a simulat
 	@bin/customersync demo
 
 .PHONY: test
-test: postgres pgbouncer node cc ## run all tests, on a real Postgres
+test: postgres pgbouncer node chromium cc ## run all tests, on a real Postgres
 	$(GO) test -race -shuffle=on -timeout 15m ./...
 
 .PHONY: test-pgbouncer
-test-pgbouncer: postgres pgbouncer node cc ## the same with every database behind a PgBouncer in transaction mode
+test-pgbouncer: postgres pgbouncer node chromium cc ## the same with every database behind a PgBouncer in transaction mode
 	CUSTOMERSYNC_TEST_PGBOUNCER=true $(GO) test -timeout 20m ./store ./worker/... ./api/... ./cmd/customersync
 
 .PHONY: build
@@ -104,6 +104,10 @@ curl: ## see that curl is installed
 .PHONY: promtool
 promtool: ## see that promtool is installed: it tests the alerts
 	@.ci/install promtool prometheus prometheus
+
+.PHONY: chromium
+chromium: ## see that Chromium is installed: tests look at the operator page in it, and keep what they saw in bin/screenshots
+	@.ci/install chromium chromium chromium
 
 .PHONY: cc
 cc: ## see that a C compiler is installed: the race detector needs one

@@ -117,25 +117,32 @@ func TestAPersonHasAuth0AskedNow(t *testing.T) {
 	}
 }
 
+// inConflict adds a customer that a run left to a person to settle.
+func (d desk) inConflict(name, address string) customer.ID {
+	d.t.Helper()
+	id := d.made(name, address)
+	fence, err := d.store.Acquire(d.t.Context(), customer.LeaseWorker, "here:1", time.Hour)
+	must(d.t, err)
+	due, err := d.store.DueByEmail(d.t.Context(), customer.EmailKey(address))
+	must(d.t, err)
+	_, err = d.store.Hold(d.t.Context(), fence, []customer.Hold{{
+		Customer: id, Due: due[0].At, Reason: customer.SeveralUsers, Asked: true,
+		Candidates: []customer.Candidate{{AuthUserID: "auth0|1", Connections: []string{"<db>"}}, {AuthUserID: "email|2", EmailVerified: true}},
+	}})
+	must(d.t, err)
+	run, err := d.store.StartRun(d.t.Context(), "promote", fence)
+	must(d.t, err)
+	must(d.t, d.store.FinishRun(d.t.Context(), run, customer.Run{Result: customer.RunPartial, Tally: customer.Tally{Looked: 41, Auth0Calls: 7}, Note: "status 503 <html>"}))
+	return id
+}
+
 func TestConflictsAndRunsAreListed(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	if body := d.ask("GET", "/ops/conflicts", "").Body.String(); !strings.Contains(body, "Nobody does.") {
 		t.Errorf("no conflicts: %s", body)
 	}
-	id := d.made("Ada", "ada@example.com")
-	fence, err := d.store.Acquire(t.Context(), customer.LeaseWorker, "here:1", time.Hour)
-	must(t, err)
-	due, err := d.store.DueByEmail(t.Context(), "ada@example.com")
-	must(t, err)
-	_, err = d.store.Hold(t.Context(), fence, []customer.Hold{{
-		Customer: id, Due: due[0].At, Reason: customer.SeveralUsers, Asked: true,
-		Candidates: []customer.Candidate{{AuthUserID: "auth0|1", Connections: []string{"<db>"}}, {AuthUserID: "email|2", EmailVerified: true}},
-	}})
-	must(t, err)
-	run, err := d.store.StartRun(t.Context(), "promote", fence)
-	must(t, err)
-	must(t, d.store.FinishRun(t.Context(), run, customer.Run{Result: customer.RunPartial, Tally: customer.Tally{Looked: 41, Auth0Calls: 7}, Note: "status 503 <html>"}))
+	id := d.inConflict("Ada", "ada@example.com")
 	for path, says := range map[string][]string{
 		"/ops/conflicts":               {string(id), "<bdi>auth0|1</bdi>", "<bdi>email|2</bdi>", "&lt;db&gt;", "a***@example.com", customer.SeveralUsers.Meaning().Sentence},
 		"/ops/runs":                    {"<td>promote</td><td>partial</td>", "<td>41</td>", "<td>7</td>", "status 503 &lt;html&gt;"},
