@@ -33,6 +33,16 @@ type Draft struct {
 	Idempotency Idempotency
 }
 
+// Imported says what came of a customer of a list.
+type Imported string
+
+// What may come of one.
+const (
+	ImportMade   Imported = "created"
+	ImportThere  Imported = "there"  // a live customer has the address, and is left as it is
+	ImportErased Imported = "erased" // the address is of a customer that was erased
+)
+
 // Idempotency is the Idempotency-Key of a request (R12). The zero value is none.
 type Idempotency struct {
 	Key   string

@@ -35,8 +35,16 @@ const (
 func (s *Store) maker() *together[making, bool] {
 	return &together[making, bool]{lanes: makeLanes, most: makeMost, within: s.patience, do: func(ctx context.Context, all []making) (made []bool, err error) {
 		err = s.inTx(ctx, "create", func(tx *sqlx.Tx) (err error) {
-			made, err = s.makeFirst(ctx, tx, all)
-			return err
+			if made, err = s.makeFirst(ctx, tx, all); err != nil {
+				return err
+			}
+			var addresses []string
+			for i, m := range all {
+				if made[i] {
+					addresses = append(addresses, string(m.draft.Email.Key))
+				}
+			}
+			return s.erase.lift(ctx, tx, emailName, addresses...) // of erased customers: brought back by this
 		})
 		return made, err
 	}}
@@ -95,11 +103,10 @@ func (s *Store) makeFirst(ctx context.Context, tx *sqlx.Tx, all []making) (made 
 		return nil, err
 	}
 	made = make([]bool, len(all))
-	addresses := make([]string, len(places))
-	for n, i := range places {
-		made[i], addresses[n] = true, string(all[i].draft.Email.Key)
+	for _, i := range places {
+		made[i] = true
 	}
-	return made, s.erase.lift(ctx, tx, emailName, addresses...) // of erased customers: brought back by this
+	return made, nil
 }
 
 // lockKeys locks the idempotency keys and says whose are free; of several alike the

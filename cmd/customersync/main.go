@@ -54,6 +54,7 @@ type cli struct {
 	Status    statusCmd    `cmd:"" help:"Say how the whole stands, and whether a person is needed."`
 	Health    healthCmd    `cmd:"" help:"Ask the daemon of this machine whether it can serve; exit code 1 if not."`
 	Conflicts conflictsCmd `cmd:"" help:"List and settle what only a person can decide."`
+	Customers customersCmd `cmd:"" help:"Write customers to a file, or make them of one."`
 	Events    eventsCmd    `cmd:"" help:"List what happened to customers, and look after its delivery to other systems."`
 	Keys      keysCmd      `cmd:"" help:"Make, list and revoke app keys."`
 	Config    configCmd    `cmd:"" help:"List the settings, and print what they come to here."`

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/schollz/progressbar/v3"
 
 	"github.com/ahiko-io/customersync/customer"
 	"github.com/ahiko-io/customersync/worker"
@@ -194,20 +193,11 @@ func (p process) printRefused(row worker.Planned, why string, asJSON bool) {
 
 // progress shows a bar on a terminal; nil, which is none, elsewhere.
 func (p process) progress() func(worker.Progress) {
-	file, ok := p.stderr.(*os.File)
-	if !ok {
+	bar := p.bar(0, "users")
+	if bar == nil {
 		return nil
 	}
-	if info, err := file.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
-		return nil
-	}
-	var bar *progressbar.ProgressBar
 	return func(at worker.Progress) {
-		if bar == nil {
-			bar = progressbar.NewOptions(at.Total,
-				progressbar.OptionSetWriter(file), progressbar.OptionSetDescription("users"), progressbar.OptionShowCount(),
-				progressbar.OptionShowIts(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
-		}
 		bar.Describe(fmt.Sprintf("users (%d Auth0 calls left in the rate limit)", at.CallsLeft))
 		bar.ChangeMax(max(at.Total, at.Users))
 		_ = bar.Set(at.Users) // it is only for show
