@@ -39,6 +39,15 @@ func (l *ledger) acknowledged(a account, took time.Duration) {
 	l.slowest = max(l.slowest, took)
 }
 
+// erased notes that nothing of a customer must be there any more.
+func (l *ledger) erased(a account, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.accounts, a.id)
+	l.acks++
+	l.slowest = max(l.slowest, took)
+}
+
 // round ends a round: how long the slowest operation in it took.
 func (l *ledger) round() time.Duration {
 	l.mu.Lock()

@@ -39,6 +39,7 @@ func trials() []trial {
 		{"lease", 100, 2, lease},
 		{"disk", 10, 2, disk},
 		{"linear", 100, 3, linear},
+		{"steps", everyStep, 1, steps},
 		{"auth0", everyPair, 1, hostile},
 	}
 }

@@ -20,6 +20,7 @@ import (
 // replica is one serve, at the same addresses through all its lives.
 type replica struct {
 	w        *world
+	binary   string   // that it is
 	api, ops string   // host:port
 	settings []string // beside those of every replica
 	cmd      *exec.Cmd
@@ -38,7 +39,7 @@ func (w *world) newReplica(ctx context.Context) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{w: w, api: api, ops: ops, settings: slices.Clone(w.settings)}
+	r := &replica{w: w, binary: w.binary, api: api, ops: ops, settings: slices.Clone(w.settings)}
 	return r, r.start(ctx)
 }
 
@@ -53,11 +54,7 @@ func freeAddress(ctx context.Context) (string, error) {
 
 // start starts the program and waits until it is ready.
 func (r *replica) start(ctx context.Context) error {
-	r.said = &bytes.Buffer{}
-	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), r.w.binary, "serve") //nolint:gosec // built by ourselves; ended by kill
-	r.cmd.Stderr = r.said
-	r.cmd.Env = r.env()
-	if err := r.cmd.Start(); err != nil {
+	if err := r.launch(ctx); err != nil {
 		return err
 	}
 	err := until(ctx, startWithin, "a replica to be ready", func() bool { return r.ready(ctx) })
@@ -66,6 +63,15 @@ func (r *replica) start(ctx context.Context) error {
 		return fmt.Errorf("%w:\n%s", err, r.said)
 	}
 	return nil
+}
+
+// launch starts the program.
+func (r *replica) launch(ctx context.Context) error {
+	r.said = &bytes.Buffer{}
+	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), r.binary, "serve") //nolint:gosec // built by ourselves; ended by kill
+	r.cmd.Stderr = r.said
+	r.cmd.Env = r.env()
+	return r.cmd.Start()
 }
 
 // env is the replica's environment.
