@@ -118,7 +118,7 @@ func (s *stage) play(ctx context.Context, sc scene, at string) (time.Duration, e
 	if err := sc.set(ctx, c, p); err != nil {
 		return 0, fmt.Errorf("set: %w", err)
 	}
-	if err := s.raise(ctx, sc, at); err != nil {
+	if err := s.raise(ctx, sc, p, at); err != nil {
 		return 0, err
 	}
 	played := make(chan error, 1)
@@ -128,14 +128,12 @@ func (s *stage) play(ctx context.Context, sc scene, at string) (time.Duration, e
 }
 
 // raise ends the replica, and starts it to be on the stage.
-func (s *stage) raise(ctx context.Context, sc scene, at string) error {
+func (s *stage) raise(ctx context.Context, sc scene, p *subject, at string) error {
 	if err := s.end(ctx); err != nil {
 		return err
 	}
-	if !sc.waking {
-		if err := s.putOff(ctx); err != nil {
-			return err
-		}
+	if err := s.putOff(ctx, sc, p); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(s.script()); err != nil {
 		return err
@@ -162,9 +160,13 @@ func (s *stage) end(ctx context.Context) error {
 	return err
 }
 
-// putOff has nobody looked at of whom a scene is not.
-func (s *stage) putOff(ctx context.Context) error {
-	_, err := s.w.db.ExecContext(ctx, "update customers set next_check_at = now() + interval '1 day' where next_check_at is not null")
+// putOff has nobody looked at but the one whom the program is to look at as it starts:
+// of several that are due it would put off some by itself.
+func (s *stage) putOff(ctx context.Context, sc scene, p *subject) error {
+	_, err := s.w.db.ExecContext(ctx, `
+		update customers
+		set next_check_at = now() + interval '1 day'
+		where next_check_at is not null and not ($1 and id::text = $2)`, sc.waking, p.id)
 	return err
 }
 
