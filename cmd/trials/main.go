@@ -40,6 +40,7 @@ func trials() []trial {
 		{"disk", 10, 2, disk},
 		{"linear", 100, 3, linear},
 		{"steps", everyStep, 1, steps},
+		{"upgrade", 10, 1, upgrade},
 		{"auth0", everyPair, 1, hostile},
 	}
 }

@@ -108,10 +108,10 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = s.Migrate(ctx); err == nil {
-		_, w.appKey, err = s.CreateAppKey(ctx, "trials")
+	if err = errors.Join(s.Migrate(ctx), s.Close()); err != nil {
+		return err
 	}
-	return errors.Join(err, s.Close())
+	return w.newAppKey(ctx)
 }
 
 func (w *world) close() error {
