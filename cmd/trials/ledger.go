@@ -57,6 +57,16 @@ func (l *ledger) round() time.Duration {
 	return slowest
 }
 
+// one is some customer that is there.
+func (l *ledger) one() (a account) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a = range l.accounts {
+		break // Go begins anywhere
+	}
+	return a
+}
+
 func (l *ledger) all() []account {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -41,6 +41,7 @@ func trials() []trial {
 		{"linear", 100, 3, linear},
 		{"steps", everyStep, 1, steps},
 		{"upgrade", 10, 1, upgrade},
+		{"soak", 144, 1, soak},
 		{"auth0", everyPair, 1, hostile},
 	}
 }

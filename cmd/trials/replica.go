@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -84,25 +81,6 @@ func (r *replica) env() []string {
 		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_LOG_LEVEL=warn",
 		"CUSTOMERSYNC_STOP_DELAY=" + (4 * askEvery).String(),
 	}, r.settings...)
-}
-
-// goroutines is how many the replica has, by its own metrics.
-func (r *replica) goroutines(ctx context.Context) (n int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.ops+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = res.Body.Close() }() // read to its end
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(text), "\ngo_goroutines ")
-	return strconv.Atoi(strings.SplitN(rest, "\n", 2)[0])
 }
 
 func (r *replica) ready(ctx context.Context) bool {
