@@ -32,6 +32,7 @@ build: ## build bin/customersync
 check: ## format, vet, lint, import rules, module files
 	@test -z "$$(gofmt -l .)" || { echo "not gofmt'ed:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags failpoints ./store
 	$(GO) mod verify
 	$(GO) mod tidy -diff
 	.ci/imports

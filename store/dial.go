@@ -25,7 +25,7 @@ func connect(dsn string, d dialer, prepares bool) (*sql.DB, error) {
 	}
 	d.pooled = true
 	c.Dialer(d)
-	return sql.OpenDB(connector{c, prepares}), nil
+	return sql.OpenDB(mortal(connector{c, prepares})), nil
 }
 
 // connector tells errors of connecting from others: whatever keeps a connection

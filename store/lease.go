@@ -15,7 +15,7 @@ import (
 // number that grows at each taking and is no other lease's. customer.ErrLeaseHeld
 // if somebody has it.
 func (s *Store) Acquire(ctx context.Context, name customer.LeaseName, holder string, ttl time.Duration) (fence int64, err error) {
-	err = s.db.GetContext(ctx, &fence, `
+	err = s.db.GetContext(named(ctx, "take lease"), &fence, `
 		update leases
 		set holder = $2, fence = nextval('lease_fences'), expires_at = clock_timestamp() + $3 * interval '1 second'
 		where name = $1 and expires_at <= clock_timestamp()

@@ -139,13 +139,13 @@ const attempts = 3
 
 // read runs a statement outside a transaction and translates its error.
 func (s *Store) read(ctx context.Context, doing string, run func(context.Context) error) error {
-	return s.retry(ctx, doing, func() error { return run(ctx) })
+	return s.retry(ctx, doing, func() error { return run(named(ctx, doing)) })
 }
 
 // inTx runs a transaction. It may run more than once.
 func (s *Store) inTx(ctx context.Context, doing string, run func(*sqlx.Tx) error) error {
 	return s.retry(ctx, doing, func() error {
-		tx, err := s.db.BeginTxx(ctx, nil)
+		tx, err := s.db.BeginTxx(named(ctx, doing), nil)
 		if err != nil {
 			return err
 		}

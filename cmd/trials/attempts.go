@@ -31,3 +31,9 @@ func (a *attempts) take() []attempt {
 	a.all = nil
 	return all
 }
+
+func (a *attempts) count() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.all)
+}

@@ -66,7 +66,8 @@ var rules = []struct{ broken, query string }{
 		from customers c
 		where c.auth_user_id is not null and not exists (
 		  select from history h
-		  where h.customer_id = c.id and h.change = 'linked' and h.evidence ->> 'auth_user_id' = c.auth_user_id)`},
+		  where h.customer_id = c.id and h.change = 'linked' and h.to_value = c.auth_user_id
+		    and (h.evidence ->> 'auth_user_id' = c.auth_user_id or h.why = 'changed through the API' and h.evidence is null))`},
 	{"an idempotency key without its effect", `
 		select k.key
 		from idempotency_keys k
@@ -77,8 +78,15 @@ var rules = []struct{ broken, query string }{
 		select c.id::text
 		from customers c
 		left join idempotency_keys k on k.customer_id = c.id
+		where c.first_name <> '` + keyless + `'
 		group by c.id
 		having count(k.key) <> 1`},
+	{"an erased customer is there", `
+		select e.customer_id::text
+		from erasures e
+		where exists (select from customers where id = e.customer_id)
+		  or exists (select from history where customer_id = e.customer_id)
+		  or exists (select from idempotency_keys where customer_id = e.customer_id)`},
 }
 
 // check holds the rows against each other, against the tenant and against what

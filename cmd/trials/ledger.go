@@ -39,6 +39,15 @@ func (l *ledger) acknowledged(a account, took time.Duration) {
 	l.slowest = max(l.slowest, took)
 }
 
+// erased notes that nothing of a customer must be there any more.
+func (l *ledger) erased(a account, took time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.accounts, a.id)
+	l.acks++
+	l.slowest = max(l.slowest, took)
+}
+
 // round ends a round: how long the slowest operation in it took.
 func (l *ledger) round() time.Duration {
 	l.mu.Lock()
@@ -46,6 +55,16 @@ func (l *ledger) round() time.Duration {
 	slowest := l.slowest
 	l.slowest = 0
 	return slowest
+}
+
+// one is some customer that is there.
+func (l *ledger) one() (a account) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, a = range l.accounts {
+		break // Go begins anywhere
+	}
+	return a
 }
 
 func (l *ledger) all() []account {

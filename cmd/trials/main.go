@@ -39,6 +39,9 @@ func trials() []trial {
 		{"lease", 100, 2, lease},
 		{"disk", 10, 2, disk},
 		{"linear", 100, 3, linear},
+		{"steps", everyStep, 1, steps},
+		{"upgrade", 10, 1, upgrade},
+		{"soak", 144, 1, soak},
 		{"auth0", everyPair, 1, hostile},
 	}
 }

@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -20,6 +17,7 @@ import (
 // replica is one serve, at the same addresses through all its lives.
 type replica struct {
 	w        *world
+	binary   string   // that it is
 	api, ops string   // host:port
 	settings []string // beside those of every replica
 	cmd      *exec.Cmd
@@ -38,7 +36,7 @@ func (w *world) newReplica(ctx context.Context) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replica{w: w, api: api, ops: ops, settings: slices.Clone(w.settings)}
+	r := &replica{w: w, binary: w.binary, api: api, ops: ops, settings: slices.Clone(w.settings)}
 	return r, r.start(ctx)
 }
 
@@ -53,11 +51,7 @@ func freeAddress(ctx context.Context) (string, error) {
 
 // start starts the program and waits until it is ready.
 func (r *replica) start(ctx context.Context) error {
-	r.said = &bytes.Buffer{}
-	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), r.w.binary, "serve") //nolint:gosec // built by ourselves; ended by kill
-	r.cmd.Stderr = r.said
-	r.cmd.Env = r.env()
-	if err := r.cmd.Start(); err != nil {
+	if err := r.launch(ctx); err != nil {
 		return err
 	}
 	err := until(ctx, startWithin, "a replica to be ready", func() bool { return r.ready(ctx) })
@@ -66,6 +60,15 @@ func (r *replica) start(ctx context.Context) error {
 		return fmt.Errorf("%w:\n%s", err, r.said)
 	}
 	return nil
+}
+
+// launch starts the program.
+func (r *replica) launch(ctx context.Context) error {
+	r.said = &bytes.Buffer{}
+	r.cmd = exec.CommandContext(context.WithoutCancel(ctx), r.binary, "serve") //nolint:gosec // built by ourselves; ended by kill
+	r.cmd.Stderr = r.said
+	r.cmd.Env = r.env()
+	return r.cmd.Start()
 }
 
 // env is the replica's environment.
@@ -78,25 +81,6 @@ func (r *replica) env() []string {
 		"CUSTOMERSYNC_PROMOTE_SCHEDULE=@every 10s", "CUSTOMERSYNC_LOG_LEVEL=warn",
 		"CUSTOMERSYNC_STOP_DELAY=" + (4 * askEvery).String(),
 	}, r.settings...)
-}
-
-// goroutines is how many the replica has, by its own metrics.
-func (r *replica) goroutines(ctx context.Context) (n int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.ops+"/metrics", nil)
-	if err != nil {
-		return 0, err
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = res.Body.Close() }() // read to its end
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(text), "\ngo_goroutines ")
-	return strconv.Atoi(strings.SplitN(rest, "\n", 2)[0])
 }
 
 func (r *replica) ready(ctx context.Context) bool {

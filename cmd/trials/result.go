@@ -19,11 +19,19 @@ func (r result) verdict(name string) error {
 	if took := p95(r.unavailable); r.within > 0 && took > r.within {
 		return fmt.Errorf("%s: unavailable for %s, expected at most %s", name, took, r.within)
 	}
+	if err := r.complaint(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// complaint is an error if anything was lost or wrong.
+func (r result) complaint() error {
 	if len(r.lost)+len(r.wrong) == 0 {
 		return nil
 	}
 	told := append(first(r.lost), first(r.wrong)...)
-	return fmt.Errorf("%s: %d lost, %d wrong:\n  %s", name, len(r.lost), len(r.wrong), strings.Join(told, "\n  "))
+	return fmt.Errorf("%d lost, %d wrong:\n  %s", len(r.lost), len(r.wrong), strings.Join(told, "\n  "))
 }
 
 // struck ends a round.

@@ -60,9 +60,10 @@ func newWorld(ctx context.Context, out io.Writer, binary string) (w *world, err 
 }
 
 // build makes the program, in a folder of its own.
-func build(ctx context.Context, dir string) (binary string, err error) {
+func build(ctx context.Context, dir string, flags ...string) (binary string, err error) {
 	binary = filepath.Join(dir, "customersync")
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/ahiko-io/customersync/cmd/customersync") //nolint:gosec // a path of our own
+	args := append([]string{"build", "-o", binary}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/ahiko-io/customersync/cmd/customersync")...) //nolint:gosec // paths of our own
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w: %s", err, output)
 	}
@@ -86,7 +87,8 @@ func (w *world) startTenant(ctx context.Context) error {
 
 func (w *world) mintToken() {
 	w.token = w.tenant.MintMachineToken("trials", auth0sim.TokenOptions{
-		Permissions: []string{"read:customers", "create:customers", "update:customers", "delete:customers"}, Lifetime: 24 * time.Hour,
+		Permissions: []string{"read:customers", "create:customers", "update:customers", "delete:customers", "erase:customers"},
+		Lifetime:    24 * time.Hour,
 	})
 }
 
@@ -106,10 +108,10 @@ func (w *world) startPostgres(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err = s.Migrate(ctx); err == nil {
-		_, w.appKey, err = s.CreateAppKey(ctx, "trials")
+	if err = errors.Join(s.Migrate(ctx), s.Close()); err != nil {
+		return err
 	}
-	return errors.Join(err, s.Close())
+	return w.newAppKey(ctx)
 }
 
 func (w *world) close() error {
