@@ -39,7 +39,7 @@ func upgrade(ctx context.Context, w *world, rounds int, dice *rand.Rand) (got re
 	}
 	for got.rounds < rounds {
 		name := fmt.Sprintf("upgrade%d", got.rounds)
-		if _, err := w.db.ExecContext(ctx, "create database "+name); err != nil { //nolint:gosec // a name of our own
+		if _, err := w.db.ExecContext(ctx, "create database "+name); err != nil {
 			return got, err
 		}
 		if err := w.in(name, func(w *world) error { return upgradeRound(ctx, w, &got, old, dice) }); err != nil {
