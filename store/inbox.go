@@ -210,7 +210,7 @@ func point(ctx context.Context, tx *sqlx.Tx, rows []inboxRow) (map[int64]pointin
 		  select *
 		  from unnest($1::bigint[], $2::text[], $3::uuid[], $4::text[], $5::text[]) as h(row, key, customer_id, auth_user_id, email)
 		), matched as materialized (
-		  select h.row, c.id
+		  select c.id, h.row, h.auth_user_id, h.email
 		  from hints h
 		  cross join lateral (
 		    select id from customers where email_key = h.key and lifecycle <> 'inactive'
@@ -226,9 +226,8 @@ func point(ctx context.Context, tx *sqlx.Tx, rows []inboxRow) (map[int64]pointin
 		  for update
 		), pointed as (
 		  update customers c
-		  set next_check_at = clock_timestamp(), hint_auth_user_id = h.auth_user_id, hint_email = h.email
-		  from (select distinct on (id) id, row from matched order by id, row desc) newest
-		  join hints h on h.row = newest.row
+		  set next_check_at = clock_timestamp(), hint_auth_user_id = newest.auth_user_id, hint_email = newest.email
+		  from (select distinct on (id) * from matched order by id, row desc) newest
 		  join named n on n.id = newest.id
 		  where c.id = n.id and n.lifecycle = 'auth_pending'
 		)
