@@ -15,8 +15,6 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-const timeFormat = "2006-01-02T15:04:05.000000Z"
-
 // writeCustomer answers with one customer. By hand, like a row of the listing: it
 // is what most requests get, and reflection is half of what such an answer costs.
 func writeCustomer(w http.ResponseWriter, c customer.Customer) {
@@ -24,9 +22,9 @@ func writeCustomer(w http.ResponseWriter, c customer.Customer) {
 	b = append(b, `{"success":true,"data":{"customer_id":"`...)
 	b = append(b, c.ID...)
 	b = append(b, `","created_at":"`...)
-	b = c.CreatedAt.UTC().AppendFormat(b, timeFormat)
+	b = c.CreatedAt.UTC().AppendFormat(b, customer.TimeFormat)
 	b = append(b, `","updated_at":"`...)
-	b = c.UpdatedAt.UTC().AppendFormat(b, timeFormat)
+	b = c.UpdatedAt.UTC().AppendFormat(b, customer.TimeFormat)
 	b = append(b, `","first_name":`...)
 	b = appendText(b, c.FirstName)
 	b = append(b, `,"last_name":`...)

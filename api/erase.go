@@ -113,5 +113,5 @@ func writeErasure(w http.ResponseWriter, e customer.Erasure) {
 	writeJSON(w, http.StatusOK, struct {
 		Success bool        `json:"success"`
 		Data    erasureBody `json:"data"`
-	}{true, erasureBody{e.Customer, e.At.Format(timeFormat), e.Actor, orNull(e.RequestID), e.Removed, append([]customer.ID{}, e.Others...)}})
+	}{true, erasureBody{e.Customer, e.At.Format(customer.TimeFormat), e.Actor, orNull(e.RequestID), e.Removed, append([]customer.ID{}, e.Others...)}})
 }

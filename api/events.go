@@ -41,7 +41,7 @@ func (s *Server) events(c *call) error {
 	bodies := make([]eventBody, 0, len(found))
 	for _, e := range found {
 		bodies = append(bodies, eventBody{
-			e.ID(), e.Type, e.At.Format(timeFormat), e.Customer, e.Version, e.Lifecycle, orNull(e.Field),
+			e.ID(), e.Type, e.At.Format(customer.TimeFormat), e.Customer, e.Version, e.Lifecycle, orNull(e.Field),
 		})
 		after = e.Position
 	}

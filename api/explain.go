@@ -85,7 +85,7 @@ func explanation(e customer.Explanation) explanationBody {
 	}
 	for _, h := range e.History {
 		body.History = append(body.History, changeBody{
-			Version: h.Version, At: h.At.Format(timeFormat), Change: h.What,
+			Version: h.Version, At: h.At.Format(customer.TimeFormat), Change: h.What,
 			Field: orNull(h.Field), From: orNull(h.From), To: orNull(h.To),
 			FromLifecycle: orNull(string(h.FromLifecycle)), ToLifecycle: string(h.ToLifecycle),
 			By: string(h.Cause.Kind), Actor: h.Cause.Actor, RequestID: orNull(h.Cause.RequestID), Why: h.Cause.Why,
@@ -99,6 +99,6 @@ func timeOrNull(t time.Time) *string {
 	if t.IsZero() {
 		return nil
 	}
-	s := t.UTC().Format(timeFormat)
+	s := t.UTC().Format(customer.TimeFormat)
 	return &s
 }

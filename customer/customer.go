@@ -31,6 +31,10 @@ type Customer struct {
 	CreatedBy string
 }
 
+// TimeFormat is how times are told to other systems, in UTC: always six digits of
+// fraction, so that texts sort as the times do.
+const TimeFormat = "2006-01-02T15:04:05.000000Z"
+
 // ID is a customer's identifier: a UUID in canonical lower-case form.
 type ID string
 

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -176,7 +175,7 @@ func newCustomerWriter(w io.Writer, format string) *customerWriter {
 }
 
 func (w *customerWriter) write(c customer.Customer) error {
-	created, updated := c.CreatedAt.Format(time.RFC3339Nano), c.UpdatedAt.Format(time.RFC3339Nano)
+	created, updated := c.CreatedAt.Format(customer.TimeFormat), c.UpdatedAt.Format(customer.TimeFormat)
 	if w.csv != nil {
 		return w.csv.Write([]string{string(c.ID), created, updated, c.FirstName, c.LastName, c.Email.Address, c.AuthUserID, string(c.Lifecycle)})
 	}

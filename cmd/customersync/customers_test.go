@@ -7,7 +7,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/ahiko-io/customersync/customer"
 	"github.com/ahiko-io/customersync/store/storetest"
 )
 
@@ -54,6 +56,20 @@ func TestCustomersAreImportedWhollyAndOnce(t *testing.T) {
 		}
 		if left, _ := filepath.Glob(filepath.Join(filepath.Dir(out), "*.part")); len(left) > 0 {
 			t.Errorf("left behind: %v", left)
+		}
+	}
+}
+
+func TestExportedTimesHaveSixDigitsAsInTheAPI(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 11, 23, 12, 0, 0, 900_000_000, time.UTC)
+	for _, format := range []string{formatCSV, formatNDJSON} {
+		var out strings.Builder
+		w := newCustomerWriter(&out, format)
+		must(t, w.write(customer.Customer{CreatedAt: at, UpdatedAt: at.Truncate(time.Second)}))
+		must(t, w.flush())
+		if !strings.Contains(out.String(), "12:00:00.900000Z") || !strings.Contains(out.String(), "12:00:00.000000Z") {
+			t.Errorf("%s: %s", format, out.String())
 		}
 	}
 }

@@ -62,10 +62,8 @@ type body struct {
 	Field      *string            `json:"field"`
 }
 
-const timeFormat = "2006-01-02T15:04:05.000000Z"
-
 func bodyOf(e customer.Event) body {
-	b := body{e.ID(), e.Type, e.At.UTC().Format(timeFormat), e.Customer, e.Version, e.Lifecycle, nil}
+	b := body{e.ID(), e.Type, e.At.UTC().Format(customer.TimeFormat), e.Customer, e.Version, e.Lifecycle, nil}
 	if e.Field != "" {
 		b.Field = &e.Field
 	}
