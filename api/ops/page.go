@@ -20,6 +20,7 @@ type Store interface {
 	CustomerByAuthUser(ctx context.Context, authUserID string) (customer.Customer, error)
 	Conflicts(ctx context.Context, after customer.ID, limit int) ([]customer.Conflict, error)
 	Runs(ctx context.Context, limit int) ([]customer.Run, error)
+	Reveal(ctx context.Context, id customer.ID, cause customer.Cause) (customer.Customer, error)
 	LookNow(ctx context.Context, id customer.ID) error
 	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
 	CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error
@@ -27,7 +28,8 @@ type Store interface {
 
 // PageConfig is what the page needs to know.
 type PageConfig struct {
-	Loopback bool // only this machine reaches the listener
+	Loopback bool   // only this machine reaches the listener
+	Login    *Login // nil: none, so that the page is for this machine alone
 	Logger   *zap.Logger
 	Now      func() time.Time // nil: time.Now
 }
@@ -36,7 +38,9 @@ type PageConfig struct {
 type page struct {
 	store  Store
 	status *statusCache
+	login  *login // nil: none
 	log    *zap.Logger
+	now    func() time.Time
 }
 
 // readWithin is how long a page may wait for the database.
@@ -46,25 +50,19 @@ const readWithin = 5 * time.Second
 const maxForm = 4 << 10
 
 // NewPage serves the operator page under /ops/: how the whole stands, why one
-// customer is in its state, and what a person can do about it. It has no login, so it is refused on
-// a listener that others reach, and to requests that another site had the browser make.
+// customer is in its state, and what a person can do about it. Without a login it is
+// refused on a listener that others reach; with one everybody signs in, on this machine
+// too. It is refused to requests that another site had the browser make.
 func NewPage(c PageConfig, s Store) http.Handler {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &page{s, &statusCache{read: s.Status, now: c.Now}, c.Logger}
+	p := &page{s, &statusCache{read: s.Status, now: c.Now}, newLogin(c.Login), c.Logger, c.Now}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ops/{$}", p.handle(p.home))
-	mux.HandleFunc("POST /ops/find", p.handle(p.find))
-	mux.HandleFunc("GET /ops/customers/{customer_id}", p.handle(p.customer))
-	mux.HandleFunc("POST /ops/customers/{customer_id}/look", p.handle(p.look))
-	mux.HandleFunc("POST /ops/customers/{customer_id}/preview", p.handle(p.preview))
-	mux.HandleFunc("POST /ops/customers/{customer_id}/act", p.handle(p.act))
-	mux.HandleFunc("GET /ops/conflicts", p.handle(p.conflicts))
-	mux.HandleFunc("GET /ops/runs", p.handle(p.runs))
-	mux.HandleFunc("GET /ops/style.css", style)
-	mux.HandleFunc("/ops/", p.handle(func(http.ResponseWriter, *http.Request) error { return errNoPage }))
-	return guard(c.Loopback, http.NewCrossOriginProtection().Handler(mux))
+	for _, r := range p.routes() {
+		mux.HandleFunc(r.pattern, p.handle(p.allow(r)))
+	}
+	return guard(c.Loopback, p.login, http.NewCrossOriginProtection().Handler(mux))
 }
 
 var errNoPage = errors.New("no such page")
@@ -81,6 +79,9 @@ func (p *page) handle(do func(http.ResponseWriter, *http.Request) error) http.Ha
 }
 
 func (p *page) fail(w http.ResponseWriter, err error) {
+	if p.refuse(w, err) {
+		return
+	}
 	var field customer.FieldError
 	switch {
 	case errors.Is(err, errNoPage):

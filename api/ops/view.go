@@ -42,11 +42,13 @@ func homeOf(s snapshot) home {
 // AgeText says how old the numbers are.
 func (h home) AgeText() string { return h.Age.Round(time.Second).String() }
 
-// person is one customer as the page shows it: no address in full.
+// person is one customer as the page shows it: no address in full, unless it was
+// revealed.
 type person struct {
 	customer.Explanation
-	Address string
-	Why     customer.Meaning
+	Address  string
+	Revealed bool
+	Why      customer.Meaning
 }
 
 // Closed reports whether nothing can be done any more.
@@ -89,7 +91,7 @@ func customerOf(e customer.Explanation) person {
 		}
 	}
 	slices.Reverse(e.History) // newest first
-	return person{e, mask(e.Email.Address), e.Meaning()}
+	return person{Explanation: e, Address: mask(e.Email.Address), Why: e.Meaning()}
 }
 
 // mask shows of an address its first character and its domain.
