@@ -171,15 +171,21 @@ func assemble(ctx context.Context, c config, dsn string, log *zap.Logger, regist
 		{Name: "serving", Do: func(context.Context) error { return stopping(ctx) }},
 	}, registry)
 	events := outgoing.New(outgoing.Config{Targets: c.eventTargets, Holder: holder(), Logger: log, Metrics: registry}, s)
-	return &daemon{s, w, events, server, opsHandler(c, health, s, log)}, nil
+	return &daemon{s, w, events, server, opsHandler(c, health, s, server, log)}, nil
 }
 
 // opsHandler is what the ops listener serves: health for tools, the page for people.
-func opsHandler(c config, health http.Handler, s *store.Store, log *zap.Logger) http.Handler {
+func opsHandler(c config, health http.Handler, s *store.Store, tokens ops.Tokens, log *zap.Logger) http.Handler {
 	host, _, err := net.SplitHostPort(c.opsListen)
+	page := ops.PageConfig{Loopback: err == nil && ops.Loopback(host), Logger: log}
+	if c.opsURL != nil {
+		page.Login = &ops.Login{
+			URL: c.opsURL, Issuer: c.issuer(), ClientID: c.opsClientID, ClientSecret: c.opsClientSecret, Audience: c.audience, Tokens: tokens,
+		}
+	}
 	mux := http.NewServeMux()
 	mux.Handle("/", health)
-	mux.Handle("/ops/", ops.NewPage(ops.PageConfig{Loopback: err == nil && ops.Loopback(host), Logger: log}, s))
+	mux.Handle("/ops/", ops.NewPage(page, s))
 	return mux
 }
 
