@@ -142,7 +142,7 @@ func (l *login) ask(w http.ResponseWriter, r *http.Request, because error) error
 	}
 	http.SetCookie(w, l.cookie(l.begunName(), base64.RawURLEncoding.EncodeToString(text), loginWithin))
 	to := l.oauth.AuthCodeURL(b.State, oauth2.S256ChallengeOption(b.Verifier), oauth2.SetAuthURLParam("audience", l.Audience), oauth2.SetAuthURLParam("nonce", b.Nonce))
-	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // the issuer of the configuration
+	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
 }
 

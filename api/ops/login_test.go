@@ -205,7 +205,7 @@ func TestAttackForgedSessionsOpenNothing(t *testing.T) {
 	}
 }
 
-// signIn is a sign-in under way: what the browser holds and where it is sent.
+// underWay is a sign-in: what the browser holds and where it is sent.
 type underWay struct {
 	cookie *http.Cookie
 	to     *url.URL // of the tenant

@@ -98,7 +98,7 @@ func by(r *http.Request) (string, error) {
 	return who, nil
 }
 
-// says is the page for an error of the login; false if it is another one.
+// says is what somebody without the permission is told.
 func (f forbidden) says() message {
 	return message{"Not allowed", fmt.Sprintf("This needs the permission %s, which you do not have. Somebody who looks after Auth0 can give it to you; then sign out and in again.", f.permission)}
 }

@@ -127,7 +127,7 @@ func (a authorization) back(w http.ResponseWriter, r *http.Request, with url.Val
 	if strings.Contains(a.redirectURI, "?") {
 		separator = "&"
 	}
-	http.Redirect(w, r, a.redirectURI+separator+with.Encode(), http.StatusFound)
+	http.Redirect(w, r, a.redirectURI+separator+with.Encode(), http.StatusFound) //nolint:gosec // it was registered
 }
 
 var loginPage = template.Must(template.New("").Parse(`<!doctype html>
@@ -216,7 +216,7 @@ func (t *Tenant) serveLogout(w http.ResponseWriter, r *http.Request) {
 		_, _ = w.Write([]byte("OK")) // the client is gone
 		return
 	}
-	http.Redirect(w, r, to, http.StatusFound)
+	http.Redirect(w, r, to, http.StatusFound) //nolint:gosec // it was registered
 }
 
 // errorPage is what a person sees when nothing can be told to the application.
