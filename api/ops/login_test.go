@@ -329,18 +329,19 @@ func TestAttackASignInIsOfOneBrowserAndOnce(t *testing.T) {
 	}
 	attackers, back := begin()
 	victims, victimsBack := begin()
-	for name, test := range map[string]struct{ cookies, path string }{
-		"the attacker's answer in the victim's browser":            {cookie(victims), back.RequestURI()},
-		"in a browser that signs nobody in":                        {"", back.RequestURI()},
-		"with an empty state":                                      {signIn + "=e30", changed(back, "state", "")},
-		"with a cookie of rubbish":                                 {signIn + "=%%%", back.RequestURI()},
-		"with another state":                                       {cookie(victims), changed(victimsBack, "state", "x")},
-		"with two cookies":                                         {cookie(attackers) + "; " + cookie(attackers), back.RequestURI()},
-		"the victim's code with the attacker's state and verifier": {cookie(attackers), changed(victimsBack, "state", back.Query().Get("state"))},
-		"a made-up code":                                           {cookie(attackers), changed(back, "code", "x")},
-		"no code":                                                  {cookie(attackers), changed(back, "code", "")},
+	const notBegun, refused = "<h1>Sign in again</h1>", "<h1>Not signed in</h1>"
+	for name, test := range map[string]struct{ cookies, path, says string }{
+		"the attacker's answer in the victim's browser":            {cookie(victims), back.RequestURI(), notBegun},
+		"in a browser that signs nobody in":                        {"", back.RequestURI(), notBegun},
+		"with an empty state":                                      {signIn + "=e30", changed(back, "state", ""), notBegun},
+		"with a cookie of rubbish":                                 {signIn + "=%%%", back.RequestURI(), notBegun},
+		"with another state":                                       {cookie(victims), changed(victimsBack, "state", "x"), notBegun},
+		"with two cookies":                                         {cookie(attackers) + "; " + cookie(attackers), back.RequestURI(), notBegun},
+		"the victim's code with the attacker's state and verifier": {cookie(attackers), changed(victimsBack, "state", back.Query().Get("state")), refused},
+		"a made-up code":                                           {cookie(attackers), changed(back, "code", "x"), refused},
+		"no code":                                                  {cookie(attackers), changed(back, "code", ""), refused},
 	} {
-		if w := g.with(test.cookies, "GET", test.path, ""); w.Code != 403 || cookieOf(w, session) != nil {
+		if w := g.with(test.cookies, "GET", test.path, ""); w.Code != 403 || cookieOf(w, session) != nil || !strings.Contains(w.Body.String(), test.says) {
 			t.Errorf("%s: %d %s, cookies %v", name, w.Code, w.Body, w.Header()["Set-Cookie"])
 		}
 	}
@@ -452,8 +453,10 @@ func TestAnAuth0ThatDoesNotAnswerIsSaidPlainly(t *testing.T) {
 	t.Parallel()
 	g := newGate(t)
 	g.person("sam@acme.example", "ops:read")
+	followed := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the secret was sent elsewhere") }))
+	t.Cleanup(followed.Close)
 	for name, fault := range map[string]auth0sim.Fault{
-		"away": {Status: 503}, "silly": {Status: 200, Body: "<html>"}, "empty": {Status: 200, Body: "{}"}, "elsewhere": {Status: 307, Location: "http://127.0.0.1:1/"}, "cut": {CutAfter: 20},
+		"away": {Status: 503}, "silly": {Status: 200, Body: "<html>"}, "empty": {Status: 200, Body: "{}"}, "elsewhere": {Status: 307, Location: followed.URL}, "cut": {CutAfter: 20},
 		"without an ID token": {Status: 200, Body: `{"access_token":"` + g.token(auth0sim.TokenOptions{}, "ops:read") + `","token_type":"Bearer"}`},
 	} {
 		u := g.begin("/ops/")
