@@ -132,7 +132,6 @@ type stage struct {
 	document document
 	seen     map[string]map[string]bool // operation → parameters used
 	answered any                        // the last answer
-	erase    bool
 }
 
 func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) {

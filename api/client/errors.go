@@ -34,7 +34,7 @@ func (e *Error) Error() string {
 // Is tells whether target is the error's Code, so that
 // errors.Is(err, ErrEmailTaken) is what one asks.
 func (e *Error) Is(target error) bool {
-	code, ok := target.(Code) //nolint:errorlint // errors.Is does the unwrapping
+	code, ok := target.(Code)
 	return ok && code != "" && code == e.Code
 }
 
