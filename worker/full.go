@@ -37,8 +37,9 @@ type Progress struct {
 }
 
 const (
-	// listAtOnce is how many users are written to the listing together.
-	listAtOnce = 5000
+	// listAtOnce is how many users are written to the listing together. Those that are
+	// kept whole take half a kilobyte each, here.
+	listAtOnce = 1000
 	// tellEvery is how many users lie between two reports of progress.
 	tellEvery = 1000
 )
@@ -82,7 +83,7 @@ type waitingList struct {
 }
 
 // readAtOnce is how many customers that wait, or are linked, are read together.
-const readAtOnce = 5000
+const readAtOnce = 2000
 
 func (p *pass) waiting(ctx context.Context) (*waitingList, error) {
 	w := &waitingList{names: newHashes()}
@@ -112,7 +113,7 @@ func (p *pass) waiting(ctx context.Context) (*waitingList, error) {
 
 // meet has a user kept whole in the listing that may belong to a customer that waits.
 func (w *waitingList) meet(u auth0sync.User, s *customer.Sighting) (met bool, err error) {
-	if !w.names.has(string(s.Key)) && !w.names.has(string(u.CustomerID)) {
+	if !w.names.has(string(s.Key)) && (u.CustomerID == "" || !w.names.has(string(u.CustomerID))) {
 		return false, nil
 	}
 	s.Observation, err = json.Marshal(u)
