@@ -116,8 +116,8 @@ func asciiDomain(domain string) (string, error) {
 }
 
 // isPlainHost reports whether IDNA would return a domain as it is: labels of a–z and
-// digits, none of them too long. Nearly all are such, and IDNA takes ten times as
-// long to find that out.
+// digits, none of them too long. Nearly all are such, and IDNA takes much longer to
+// find that out.
 func isPlainHost(domain string) bool {
 	label := 0
 	for i := range len(domain) {

