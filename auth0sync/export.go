@@ -142,13 +142,14 @@ func (d *Directory) download(ctx context.Context, j exportJobJSON, given int, yi
 	if err != nil {
 		return given, false, err
 	}
-	defer func() { _ = body.Close() }() // read to its end, or given up
+	unpacked, stop := ahead(body)
+	defer stop() // read to its end, or given up
 	seen, err := time.Parse(time.RFC3339, j.CreatedAt)
 	if err != nil {
 		return given, false, fmt.Errorf("%w: a job without its time", ErrUnavailable)
 	}
-	file := bufio.NewScanner(body)
-	file.Buffer(make([]byte, 0, 64<<10), longestLine)
+	file := bufio.NewScanner(unpacked)
+	file.Buffer(make([]byte, 0, 2*aheadBy), longestLine)
 	read := lines{seen: seen.UTC()}
 	line := 0
 	for file.Scan() {
@@ -224,6 +225,28 @@ func gunzip(body io.ReadCloser) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("%w: download: %w", ErrUnavailable, err)
 	}
 	return readCloser{unpacked, body}, nil
+}
+
+// aheadBy is how much of a file is unpacked before it is asked for.
+const aheadBy = 128 << 10
+
+// ahead has a file fetched and unpacked while what came before is read, by a
+// goroutine of its own. stop closes the file, and returns when that one has ended.
+func ahead(file io.ReadCloser) (unpacked io.Reader, stop func()) {
+	reader, writer := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		block := bufio.NewWriterSize(writer, aheadBy) // or each few lines would wake the reader
+		_, err := block.ReadFrom(file)
+		_ = block.Flush()              // fails if nobody reads
+		_ = writer.CloseWithError(err) // never fails; nil is the end of the file
+	}()
+	return reader, func() {
+		_ = reader.Close() // never fails
+		_ = file.Close()   // what was wanted of it is read
+		<-done
+	}
 }
 
 type readCloser struct {

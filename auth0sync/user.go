@@ -59,13 +59,18 @@ func (u User) Hint() *customer.Hint {
 	return h
 }
 
-// Sightings are the user, first, and its linked identities as a listing keeps them.
-func (u User) Sightings() []customer.Sighting {
-	key := u.emailKey()
-	all := []customer.Sighting{{UserID: u.ID, Key: key, Verified: u.EmailVerified, Blocked: u.Blocked}}
+// Sighting is the user as a listing keeps it.
+func (u User) Sighting() customer.Sighting {
+	return customer.Sighting{UserID: u.ID, Key: u.emailKey(), Verified: u.EmailVerified, Blocked: u.Blocked}
+}
+
+// Carried are the user's linked identities as a listing keeps them; of is its own
+// Sighting.
+func (u User) Carried(of customer.Sighting) []customer.Sighting {
+	var all []customer.Sighting
 	for _, i := range u.Identities {
 		if id := i.userID(); id != u.ID && len(id) <= longestIdentity && !hasControl(id) {
-			all = append(all, customer.Sighting{UserID: id, CarriedBy: u.ID, Key: key, Verified: u.EmailVerified, Blocked: u.Blocked})
+			all = append(all, customer.Sighting{UserID: id, CarriedBy: u.ID, Key: of.Key, Verified: of.Verified, Blocked: of.Blocked})
 		}
 	}
 	return all

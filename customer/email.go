@@ -109,7 +109,31 @@ func asciiDomain(domain string) (string, error) {
 	if strings.HasSuffix(domain, ".") || strings.ContainsFunc(domain, notHostText) {
 		return "", errors.New("not a host name")
 	}
+	if isPlainHost(domain) {
+		return domain, nil
+	}
 	return registration.ToASCII(domain)
+}
+
+// isPlainHost reports whether IDNA would return a domain as it is: labels of a–z and
+// digits, none of them too long. Nearly all are such, and IDNA takes much longer to
+// find that out.
+func isPlainHost(domain string) bool {
+	label := 0
+	for i := range len(domain) {
+		switch c := domain[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9':
+			label++
+		case c == '.' && label > 0:
+			label = 0
+		default: // a hyphen too: some places are forbidden
+			return false
+		}
+		if label > 63 {
+			return false
+		}
+	}
+	return label > 0 && len(domain) <= 253
 }
 
 // registration is how a domain must be written to be registered; it has no state.

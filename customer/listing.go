@@ -20,6 +20,13 @@ type Sought struct {
 	Key EmailKey
 }
 
+// Linked is a customer that is active, by what its Auth0 user is to agree with.
+type Linked struct {
+	ID         ID
+	AuthUserID string
+	Key        EmailKey // "" if it has no address
+}
+
 // Finding is a linked customer that a full listing does not agree with.
 type Finding struct {
 	Customer   ID

@@ -67,3 +67,13 @@ func MakeTogether(ctx context.Context, s *Store, cause customer.Cause, drafts ..
 	}
 	return s.making.do(ctx, round)
 }
+
+// UnderFence does something within a write that depends on a lease.
+func UnderFence(ctx context.Context, s *Store, fence int64, do func() error) error {
+	return s.inTx(ctx, "test", func(tx *sqlx.Tx) error {
+		if err := checkFence(ctx, tx, fence); err != nil {
+			return err
+		}
+		return do()
+	})
+}

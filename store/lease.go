@@ -70,7 +70,7 @@ func checkFence(ctx context.Context, tx *sqlx.Tx, fence int64) error {
 		select fence
 		from leases
 		where fence = $1
-		for share`, fence)
+		for key share`, fence)
 	if errors.Is(err, sql.ErrNoRows) {
 		return customer.ErrLeaseLost
 	}

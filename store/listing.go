@@ -53,13 +53,45 @@ func copyUsers(ctx context.Context, tx *sqlx.Tx, users []customer.Sighting) (err
 	return err
 }
 
-// Compare holds up to limit linked customers, in the order of their ids and
-// behind after, against the full listing. It returns what is found about them,
-// how many they were, and the last of them.
-func (s *Store) Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error) {
+// LinkedCustomers returns up to limit customers that are active, by id and behind
+// after ("": from the start).
+func (s *Store) LinkedCustomers(ctx context.Context, after customer.ID, limit int) ([]customer.Linked, error) {
 	if after == "" {
 		after = firstID
 	}
+	var linked []customer.Linked
+	err := s.read(ctx, "read who is linked", func(ctx context.Context) (err error) {
+		linked, err = s.linkedCustomers(ctx, after, limit)
+		return err
+	})
+	return linked, err
+}
+
+func (s *Store) linkedCustomers(ctx context.Context, after customer.ID, limit int) (linked []customer.Linked, err error) {
+	rows, err := s.db.QueryContext(ctx, prepared+`
+		select id::text, auth_user_id, coalesce(email_key, '')
+		from customers
+		where lifecycle = 'active' and id > $1
+		order by customers.id
+		limit $2`, string(after), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	linked = make([]customer.Linked, 0, limit)
+	for rows.Next() {
+		var c customer.Linked
+		if err := rows.Scan(&c.ID, &c.AuthUserID, &c.Key); err != nil {
+			return nil, err
+		}
+		linked = append(linked, c)
+	}
+	return linked, rows.Err()
+}
+
+// Compare holds those of these customers that are linked against the full listing,
+// and returns what is found about them, in the order of their ids.
+func (s *Store) Compare(ctx context.Context, ids []customer.ID) (found []customer.Finding, err error) {
 	var rows []struct {
 		ID      string         `db:"id"`
 		User    string         `db:"auth_user_id"`
@@ -68,13 +100,6 @@ func (s *Store) Compare(ctx context.Context, after customer.ID, limit int) (foun
 	}
 	err = s.read(ctx, "compare with listing", func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, &rows, `
-			with linked as (
-			  select id, auth_user_id, email_key
-			  from customers
-			  where lifecycle = 'active' and id > $1
-			  order by id
-			  limit $2
-			)
 			select c.id, c.auth_user_id, l.carried_by,
 			  case
 			    when l.user_id is null then 'gone'
@@ -84,7 +109,7 @@ func (s *Store) Compare(ctx context.Context, after customer.ID, limit int) (foun
 			    when not l.verified and l.email_key <> '' then 'unverified'
 			    else ''
 			  end as what
-			from linked c
+			from customers c
 			left join lateral (
 			  select *
 			  from listed_users
@@ -92,17 +117,17 @@ func (s *Store) Compare(ctx context.Context, after customer.ID, limit int) (foun
 			  order by carried_by
 			  limit 1
 			) l on true
-			order by c.id`, string(after), limit)
+			where c.id = any($1::uuid[]) and c.lifecycle = 'active'
+			order by c.id`, pq.Array(ids))
 	})
 	for _, r := range rows {
-		last = customer.ID(r.ID)
 		if r.What != "" {
 			found = append(found, customer.Finding{
-				Customer: last, AuthUserID: r.User, What: customer.FindingKind(r.What), CarriedBy: r.Carried.String,
+				Customer: customer.ID(r.ID), AuthUserID: r.User, What: customer.FindingKind(r.What), CarriedBy: r.Carried.String,
 			})
 		}
 	}
-	return found, len(rows), last, err
+	return found, err
 }
 
 // SoughtCustomers returns up to limit auth_pending customers, due or not, by id

@@ -205,6 +205,43 @@ func TestALostLeaseWritesNothing(t *testing.T) {
 	}
 }
 
+// Writes go on all the time, several at once: if a renewal waited for them, a lease
+// would run out because it is used.
+func TestAWriteUnderWayHoldsUpTheTakingOfItsLeaseAndNotItsRenewal(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	old, err := s.Acquire(t.Context(), customer.LeaseWorker, "one", time.Minute)
+	must(t, err)
+	taken := make(chan error, 1)
+	var ended atomic.Bool
+	must(t, store.UnderFence(t.Context(), s, old, func() error {
+		if err := errors.Join(s.Renew(t.Context(), old, time.Minute), s.Release(t.Context(), old)); err != nil {
+			return err
+		}
+		go func() {
+			_, err := s.Acquire(t.Context(), customer.LeaseWorker, "two", time.Minute)
+			if err == nil && !ended.Load() {
+				err = errors.New("taken while its holder wrote")
+			}
+			taken <- err
+		}()
+		awaitLock(t, s)
+		ended.Store(true)
+		return nil
+	}))
+	must(t, <-taken)
+}
+
+// awaitLock returns once somebody waits for a lock.
+func awaitLock(t *testing.T, s *store.Store) {
+	t.Helper()
+	for waiting := 0; waiting == 0; {
+		must(t, store.DB(s).GetContext(t.Context(), &waiting, `
+			select count(*) from pg_locks l join pg_stat_activity a using (pid)
+			where not l.granted and a.datname = current_database()`))
+	}
+}
+
 func TestAHoldDoesNotUndoAHintThatCameInBetween(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)

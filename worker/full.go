@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"iter"
 	"slices"
 	"time"
@@ -38,10 +37,9 @@ type Progress struct {
 }
 
 const (
-	// listAtOnce is how many users are written to the listing together.
-	listAtOnce = 5000
-	// compareAtOnce is how many linked customers are compared together.
-	compareAtOnce = 5000
+	// listAtOnce is how many users are written to the listing together. Those that are
+	// kept whole take half a kilobyte each, here.
+	listAtOnce = 1000
 	// tellEvery is how many users lie between two reports of progress.
 	tellEvery = 1000
 )
@@ -52,13 +50,14 @@ func (p *pass) full(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.list(ctx, waiting); err != nil {
+	linked, err := p.list(ctx, waiting)
+	if err != nil {
 		return err
 	}
 	if err := p.settleListed(ctx, waiting.ids); err != nil {
 		return err
 	}
-	if err := p.compare(ctx); err != nil {
+	if err := p.compare(ctx, linked); err != nil {
 		return err
 	}
 	// What is personal is not kept for longer than it is of use.
@@ -75,26 +74,26 @@ func (p *pass) full(ctx context.Context) error {
 	return nil
 }
 
-// waitingList is every customer that is auth_pending when a full reconcile begins.
-// It is all that one keeps in memory: a hash for each name that an Auth0 user may
-// say of a customer. A hash that happens to be another's keeps one user too many.
+// waitingList is every customer that is auth_pending when a full reconcile begins,
+// with each name that an Auth0 user may say of one. A name that happens to be taken
+// for another keeps one user too many.
 type waitingList struct {
 	ids   []uuid.UUID
-	names map[uint64]struct{}
-	seed  maphash.Seed
+	names hashes
 }
 
-// waitingAtOnce is how many customers that wait are read together.
-const waitingAtOnce = 5000
+// readAtOnce is how many customers that wait, or are linked, are read together.
+const readAtOnce = 2000
 
 func (p *pass) waiting(ctx context.Context) (*waitingList, error) {
-	w := &waitingList{names: map[uint64]struct{}{}, seed: maphash.MakeSeed()}
+	w := &waitingList{names: newHashes()}
 	for after := customer.ID(""); ; {
-		page, err := p.store.SoughtCustomers(ctx, after, waitingAtOnce)
+		page, err := p.store.SoughtCustomers(ctx, after, readAtOnce)
 		if err != nil {
 			return nil, fmt.Errorf("read who waits: %w", err)
 		}
 		if len(page) == 0 {
+			w.names.seal()
 			return w, nil
 		}
 		for _, c := range page {
@@ -103,9 +102,9 @@ func (p *pass) waiting(ctx context.Context) (*waitingList, error) {
 				return nil, fmt.Errorf("read who waits: %w", err)
 			}
 			w.ids = append(w.ids, id)
-			w.names[maphash.String(w.seed, string(c.ID))] = struct{}{}
+			w.names.add(string(c.ID))
 			if c.Key.Matchable() {
-				w.names[maphash.String(w.seed, string(c.Key))] = struct{}{}
+				w.names.add(string(c.Key))
 			}
 		}
 		after = page[len(page)-1].ID
@@ -113,23 +112,82 @@ func (p *pass) waiting(ctx context.Context) (*waitingList, error) {
 }
 
 // meet has a user kept whole in the listing that may belong to a customer that waits.
-func (w *waitingList) meet(u auth0sync.User, s *customer.Sighting) error {
-	_, byKey := w.names[maphash.String(w.seed, string(s.Key))]
-	_, byID := w.names[maphash.String(w.seed, string(u.CustomerID))]
-	if !byKey && !byID {
-		return nil
+func (w *waitingList) meet(u auth0sync.User, s *customer.Sighting) (met bool, err error) {
+	if !w.names.has(string(s.Key)) && (u.CustomerID == "" || !w.names.has(string(u.CustomerID))) {
+		return false, nil
 	}
-	var err error
 	s.Observation, err = json.Marshal(u)
 	s.CustomerID = u.CustomerID
-	return err
+	return true, err
 }
 
+// linkedList is every customer that is linked when a listing begins, by its user's
+// id and address as they should be. Users that are as they should be, nearly all,
+// need not be written down.
+type linkedList struct {
+	pairs hashes
+	seen  []bool // which of pairs the listing has shown
+}
+
+func (p *pass) linked(ctx context.Context) (*linkedList, error) {
+	l := &linkedList{pairs: newHashes()}
+	err := p.eachLinked(ctx, func(page []customer.Linked) error {
+		for _, c := range page {
+			l.pairs.add(c.AuthUserID, string(c.Key))
+		}
+		return nil
+	})
+	l.pairs.seal()
+	l.seen = make([]bool, len(l.pairs.sorted))
+	return l, err
+}
+
+// eachLinked reads all customers that are linked, in pages.
+func (p *pass) eachLinked(ctx context.Context, do func([]customer.Linked) error) error {
+	for after := customer.ID(""); ; {
+		page, err := p.store.LinkedCustomers(ctx, after, readAtOnce)
+		if err != nil {
+			return fmt.Errorf("read who is linked: %w", err)
+		}
+		if len(page) == 0 {
+			return nil
+		}
+		if err := do(page); err != nil {
+			return err
+		}
+		after = page[len(page)-1].ID
+	}
+}
+
+// meet notes that the listing shows a user of a linked customer, and reports whether
+// nothing is to be said of it.
+func (l *linkedList) meet(s customer.Sighting) bool {
+	if s.Blocked || !s.Verified && s.Key != "" {
+		return false
+	}
+	i, found := l.pairs.place(s.UserID, string(s.Key))
+	if found {
+		l.seen[i] = true
+	}
+	return found
+}
+
+// missed reports whether the customer was linked when the listing began, and the
+// listing has not shown its user as it should be.
+func (l *linkedList) missed(c customer.Linked) bool {
+	i, found := l.pairs.place(c.AuthUserID, string(c.Key))
+	return found && !l.seen[i]
+}
+
+// writers is how many pages are written at once: two keep a server of two processors
+// busy.
+const writers = 2
+
 // settleListed decides about customers by what the listing has of them. A page is
-// decided while the one before it is written: what a decision stands on is checked
+// decided while those before it are written: what a decision stands on is checked
 // again where it is written.
 func (p *pass) settleListed(ctx context.Context, ids []uuid.UUID) error {
-	return beside(ctx, p.apply, func(ctx context.Context, write func(plan) error) error {
+	return beside(ctx, writers, p.apply, func(ctx context.Context, write func(plan) error) error {
 		for page := range slices.Chunk(ids, pageSize) {
 			looks, err := p.listed(ctx, page)
 			if err != nil {
@@ -150,20 +208,22 @@ func (p *pass) settleListed(ctx context.Context, ids []uuid.UUID) error {
 	})
 }
 
-// beside produces things while those before them are consumed, one by one and in
-// their order, by another goroutine. It returns when both have come to an end; an
-// error of either ends the other.
-func beside[T any](ctx context.Context, consume func(context.Context, T) error, produce func(context.Context, func(T) error) error) error {
+// beside produces things while those before them are consumed, by so many other
+// goroutines, each one thing at a time. It returns when all have come to an end; an
+// error of any ends the others.
+func beside[T any](ctx context.Context, consumers int, consume func(context.Context, T) error, produce func(context.Context, func(T) error) error) error {
 	things := make(chan T)
 	consuming, ctx := errgroup.WithContext(ctx)
-	consuming.Go(func() error {
-		for thing := range things {
-			if err := consume(ctx, thing); err != nil {
-				return err
+	for range consumers {
+		consuming.Go(func() error {
+			for thing := range things {
+				if err := consume(ctx, thing); err != nil {
+					return err
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		})
+	}
 	err := produce(ctx, func(thing T) error {
 		select {
 		case things <- thing:
@@ -214,7 +274,7 @@ func (p *pass) listed(ctx context.Context, waiting []uuid.UUID) ([]look, error) 
 		if err := json.Unmarshal(o, &u); err != nil {
 			return nil, fmt.Errorf("read who was met: %w", err)
 		}
-		key := u.Sightings()[0].Key
+		key := u.Sighting().Key
 		keyed, named := byKey[key], byID[u.CustomerID]
 		if keyed != nil {
 			keyed.found = append(keyed.found, u)
@@ -228,32 +288,32 @@ func (p *pass) listed(ctx context.Context, waiting []uuid.UUID) ([]look, error) 
 
 // list reads all users of the tenant, by an export where that is allowed, else by
 // searches.
-func (p *pass) list(ctx context.Context, w *waitingList) error {
+func (p *pass) list(ctx context.Context, w *waitingList) (*linkedList, error) {
 	p.asOf = p.now
 	before, err := p.directory.Total(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	job, err := p.unfinished(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.tally.Lane = laneExport
 	started := func(job string) error { return p.store.NoteExportJob(ctx, p.fence, job) }
-	n, err := p.read(ctx, w, p.directory.Export(ctx, job, started), before)
+	l, n, err := p.read(ctx, w, p.directory.Export(ctx, job, started), before)
 	if errors.Is(err, auth0sync.ErrNoExport) {
 		p.log.Warn("no export to be had; listing users by search instead", zap.Error(err))
 		p.tally.Lane, p.asOf = laneWindows, p.now
-		n, err = p.read(ctx, w, p.directory.Windows(ctx), before)
+		l, n, err = p.read(ctx, w, p.directory.Windows(ctx), before)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = p.checkTotal(ctx, n, before)
 	if errors.Is(err, errIncomplete) { // the same file would be no better
 		err = errors.Join(err, p.store.NoteExportJob(ctx, p.fence, ""))
 	}
-	return err
+	return l, err
 }
 
 const (
@@ -288,11 +348,15 @@ func (p *pass) unfinished(ctx context.Context) (string, error) {
 	return job, nil
 }
 
-// read takes in a listing: each user is written down, to be compared with those who
-// are linked, and whole if somebody who waits may be meant.
-func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sync.User, error], total int) (n int, err error) {
+// read takes in a listing: each user that is not as a linked customer says is written
+// down, to be compared with those who are linked, and whole if somebody who waits
+// may be meant.
+func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sync.User, error], total int) (l *linkedList, n int, err error) {
 	if err := p.store.ClearListing(ctx, p.fence); err != nil {
-		return 0, fmt.Errorf("clear the listing: %w", err)
+		return nil, 0, fmt.Errorf("clear the listing: %w", err)
+	}
+	if l, err = p.linked(ctx); err != nil {
+		return nil, 0, err
 	}
 	// What was read is written while more is read.
 	write := func(ctx context.Context, batch []customer.Sighting) error {
@@ -301,26 +365,30 @@ func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sy
 		}
 		return nil
 	}
-	err = beside(ctx, write, func(_ context.Context, send func([]customer.Sighting) error) (err error) {
-		n, err = p.gather(w, users, total, send)
+	err = beside(ctx, 1, write, func(_ context.Context, send func([]customer.Sighting) error) (err error) {
+		n, err = p.gather(w, l, users, total, send)
 		return err
 	})
 	p.tell(n, total)
-	return n, err
+	return l, n, err
 }
 
 // gather makes batches of a listing.
-func (p *pass) gather(w *waitingList, users iter.Seq2[auth0sync.User, error], total int, send func([]customer.Sighting) error) (n int, err error) {
+func (p *pass) gather(w *waitingList, l *linkedList, users iter.Seq2[auth0sync.User, error], total int, send func([]customer.Sighting) error) (n int, err error) {
 	var batch []customer.Sighting
 	for u, err := range users {
 		if err != nil {
 			return n, err
 		}
-		sightings := u.Sightings()
-		if err := w.meet(u, &sightings[0]); err != nil {
+		own := u.Sighting()
+		met, err := w.meet(u, &own)
+		if err != nil {
 			return n, fmt.Errorf("keep who was met: %w", err)
 		}
-		if batch = append(batch, sightings...); len(batch) >= listAtOnce {
+		if agrees := l.meet(own); met || !agrees {
+			batch = append(batch, own)
+		}
+		if batch = append(batch, u.Carried(own)...); len(batch) >= listAtOnce {
 			if err := send(batch); err != nil {
 				return n, err
 			}
@@ -364,19 +432,30 @@ func (p *pass) checkTotal(ctx context.Context, listed, before int) error {
 var errIncomplete = errors.New("listing is incomplete")
 
 // compare holds the linked customers against the listing. Those whose user is not
-// in it, or is part of another one, are looked into one by one.
-func (p *pass) compare(ctx context.Context) error {
-	findings := findings{}
-	for after := customer.ID(""); ; {
-		found, looked, last, err := p.store.Compare(ctx, after, compareAtOnce)
+// in it, or is part of another one, are looked into one by one. Who was linked since
+// it began is for the next.
+func (p *pass) compare(ctx context.Context, l *linkedList) error {
+	findings := findings{counts: map[customer.FindingKind]int{}}
+	err := p.eachLinked(ctx, func(page []customer.Linked) error {
+		findings.linked += len(page)
+		var missed []customer.ID
+		for _, c := range page {
+			if l.missed(c) {
+				missed = append(missed, c.ID)
+			}
+		}
+		if len(missed) == 0 {
+			return nil
+		}
+		found, err := p.store.Compare(ctx, missed)
 		if err != nil {
 			return fmt.Errorf("compare with listing: %w", err)
 		}
-		if looked == 0 {
-			break
-		}
-		findings.add(found, looked, p.order.Found)
-		after = last
+		findings.add(found, p.order.Found)
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	p.tally.Looked += findings.linked
 	p.answered += findings.linked
@@ -407,11 +486,7 @@ type findings struct {
 // the next full reconcile.
 const mostSuspects = 50_000
 
-func (f *findings) add(found []customer.Finding, looked int, tell func(customer.Finding)) {
-	if f.counts == nil {
-		f.counts = map[customer.FindingKind]int{}
-	}
-	f.linked += looked
+func (f *findings) add(found []customer.Finding, tell func(customer.Finding)) {
 	for _, one := range found {
 		f.counts[one.What]++
 		if tell != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ahiko-io/customersync/auth0sync"
@@ -26,6 +27,7 @@ type pass struct {
 	breaker       *bool                // whether customers may be unlinked; nil: not asked yet
 	stopped       bool                 // something was left undone for a person to see to
 	refused       int                  // planned changes that were not made
+	writing       sync.Mutex           // for the tally of what was written, and done
 	done          map[customer.ID]bool // of planned changes: customers that were written; nil: not asked for
 }
 
@@ -407,7 +409,7 @@ func (p *pass) confirm(ctx context.Context, to *plan, l *look, fresh auth0sync.U
 func (p *pass) apply(ctx context.Context, decided plan) error {
 	cause := customer.Cause{Kind: customer.ByRun, Actor: p.order.Kind, Why: "matched with an Auth0 user"}
 	linked, err := p.store.Link(ctx, p.fence, decided.links, cause)
-	p.tally.Linked += p.wrote(linked)
+	p.wrote(&p.tally.Linked, linked)
 	p.tellLags(linked, decided.lags)
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
@@ -424,33 +426,36 @@ func (p *pass) apply(ctx context.Context, decided plan) error {
 	return nil
 }
 
-// wrote notes and counts customers that were changed.
-func (p *pass) wrote(ids []customer.ID) int {
+// wrote notes and counts customers that were changed. Several pages may be written
+// at once.
+func (p *pass) wrote(count *int, ids []customer.ID) {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	*count += len(ids)
 	for _, id := range ids {
 		if p.done != nil {
 			p.done[id] = true
 		}
 	}
-	return len(ids)
 }
 
 // applyLinked writes what becomes of customers that are linked.
 func (p *pass) applyLinked(ctx context.Context, decided plan, cause customer.Cause) error {
 	cause.Why = "the Auth0 user was linked into another one"
 	rebound, err := p.store.Rebind(ctx, p.fence, decided.rebinds, cause)
-	p.tally.Rebound += p.wrote(rebound)
+	p.wrote(&p.tally.Rebound, rebound)
 	if err != nil {
 		return fmt.Errorf("rebind: %w", err)
 	}
 	cause.Why = "the Auth0 user is gone"
 	unlinked, err := p.store.Unlink(ctx, p.fence, decided.unlinks, cause)
-	p.tally.Unlinked += p.wrote(unlinked)
+	p.wrote(&p.tally.Unlinked, unlinked)
 	if err != nil {
 		return fmt.Errorf("unlink: %w", err)
 	}
 	cause.Why = "e-mail address taken from the linked Auth0 user"
 	filled, err := p.store.Keep(ctx, p.fence, decided.keeps, cause)
-	p.tally.Filled += len(filled)
+	p.wrote(&p.tally.Filled, filled)
 	if err != nil {
 		return fmt.Errorf("keep: %w", err)
 	}

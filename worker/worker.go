@@ -52,7 +52,8 @@ type listing interface {
 	Met(ctx context.Context, keys []customer.EmailKey, ids []customer.ID) (observations [][]byte, err error)
 	ClearListing(ctx context.Context, fence int64) error
 	List(ctx context.Context, fence int64, users []customer.Sighting) error
-	Compare(ctx context.Context, after customer.ID, limit int) (found []customer.Finding, looked int, last customer.ID, err error)
+	LinkedCustomers(ctx context.Context, after customer.ID, limit int) ([]customer.Linked, error)
+	Compare(ctx context.Context, ids []customer.ID) ([]customer.Finding, error)
 	ExportJob(ctx context.Context, within time.Duration) (job string, made time.Time, err error)
 	NoteExportJob(ctx context.Context, fence int64, job string) error
 }
