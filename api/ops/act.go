@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/ahiko-io/customersync/customer"
 )
 
@@ -139,11 +137,7 @@ func asked(w http.ResponseWriter, r *http.Request) (customer.ID, action, error) 
 
 // confirmed reads who wants a previewed action, why, and of which version.
 func confirmed(r *http.Request) (customer.Cause, int64, error) {
-	who, err := customer.ParseWhy(r.PostFormValue("who"))
-	if err != nil {
-		return customer.Cause{}, 0, customer.FieldError{Field: "who", Problem: "must be your name, without control characters"}
-	}
-	why, err := customer.ParseWhy(r.PostFormValue("why"))
+	cause, err := caused(r)
 	if err != nil {
 		return customer.Cause{}, 0, err
 	}
@@ -151,5 +145,5 @@ func confirmed(r *http.Request) (customer.Cause, int64, error) {
 	if err != nil || version < 1 {
 		return customer.Cause{}, 0, customer.FieldError{Field: "version", Problem: "must be that of the preview"}
 	}
-	return customer.Cause{Kind: customer.ByOperator, Actor: who, RequestID: uuid.NewString(), Why: why}, version, nil
+	return cause, version, nil
 }

@@ -161,7 +161,7 @@ func TestInABrowserNoNameBreaksThePage(t *testing.T) {
 		if diff := cmp.Diff(batch[0]+" "+batch[len(batch)-1]+".", tells[string](b, `document.querySelector('h1 bdi').textContent`)); diff != "" {
 			t.Errorf("the heading: %s", diff)
 		}
-		shown := tells[[]string](b, `[...document.querySelectorAll('#history ~ ol bdi')].map(e => e.textContent)`)
+		shown := tells[[]string](b, `[...document.querySelectorAll('#history ~ .timeline bdi')].map(e => e.textContent)`)
 		for _, name := range batch {
 			if !slices.Contains(shown, name) || !slices.Contains(shown, name+".") {
 				t.Errorf("not shown as it is: %q", name)

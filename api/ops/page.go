@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -14,12 +15,20 @@ import (
 
 // Store is what the page shows, and changes for a person who says why.
 type Store interface {
-	Status(ctx context.Context) (customer.Status, error)
+	Glance(ctx context.Context) (customer.Status, error)
+	Counts(ctx context.Context) (customer.Status, error)
+	Lags(ctx context.Context, since time.Time) ([]customer.Lag, error)
+	Heard(ctx context.Context) ([]customer.Heard, error)
 	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
 	CustomerByEmail(ctx context.Context, key customer.EmailKey) (customer.Customer, error)
 	CustomerByAuthUser(ctx context.Context, authUserID string) (customer.Customer, error)
 	Conflicts(ctx context.Context, after customer.ID, limit int) ([]customer.Conflict, error)
-	Runs(ctx context.Context, limit int) ([]customer.Run, error)
+	Waiting(ctx context.Context, reason customer.Reason, after customer.ID, limit int) ([]customer.Waits, error)
+	RunsBefore(ctx context.Context, before int64, limit int) ([]customer.Run, error)
+	Run(ctx context.Context, id int64) (customer.Run, error)
+	RunChanges(ctx context.Context, run int64, after customer.ID, version int64, limit int) ([]customer.RunChange, error)
+	Plan(ctx context.Context) (customer.Plan, error)
+	PlanRows(ctx context.Context, id int64, after, limit int) ([]customer.PlanRow, error)
 	LookNow(ctx context.Context, id customer.ID) error
 	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
 	CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error
@@ -30,13 +39,23 @@ type PageConfig struct {
 	Loopback bool // only this machine reaches the listener
 	Logger   *zap.Logger
 	Now      func() time.Time // nil: time.Now
+	Self     Self             // nil: nothing is known of this process
+	Checks   []Check          // those of /readyz
+	Planner  Planner          // nil: nothing is planned from here
+	// CountWithin is how long a page waits for customers to be counted, before it is
+	// shown without; 0 means 20 milliseconds.
+	CountWithin time.Duration
 }
 
 // page is the operator page.
 type page struct {
-	store  Store
-	status *statusCache
-	log    *zap.Logger
+	store    Store
+	counts   *countCache
+	log      *zap.Logger
+	self     Self
+	checks   []Check
+	planner  Planner
+	patience time.Duration
 }
 
 // readWithin is how long a page may wait for the database.
@@ -52,7 +71,10 @@ func NewPage(c PageConfig, s Store) http.Handler {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &page{s, &statusCache{read: s.Status, now: c.Now}, c.Logger}
+	p := &page{
+		store: s, counts: &countCache{read: s.Counts, now: c.Now}, log: c.Logger,
+		self: c.Self, checks: c.Checks, planner: c.Planner, patience: cmp.Or(c.CountWithin, countPatience),
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ops/{$}", p.handle(p.home))
 	mux.HandleFunc("POST /ops/find", p.handle(p.find))
@@ -61,13 +83,18 @@ func NewPage(c PageConfig, s Store) http.Handler {
 	mux.HandleFunc("POST /ops/customers/{customer_id}/preview", p.handle(p.preview))
 	mux.HandleFunc("POST /ops/customers/{customer_id}/act", p.handle(p.act))
 	mux.HandleFunc("GET /ops/conflicts", p.handle(p.conflicts))
+	mux.HandleFunc("GET /ops/reasons/{reason}", p.handle(p.reason))
 	mux.HandleFunc("GET /ops/runs", p.handle(p.runs))
+	mux.HandleFunc("GET /ops/runs/{run}", p.handle(p.run))
+	mux.HandleFunc("GET /ops/plan", p.handle(p.plan))
+	mux.HandleFunc("POST /ops/plan", p.handle(p.makePlan))
+	mux.HandleFunc("POST /ops/plan/{plan}/apply", p.handle(p.applyPlan))
+	mux.HandleFunc("POST /ops/due/preview", p.handle(p.dry))
+	mux.HandleFunc("POST /ops/due/act", p.handle(p.promote))
 	mux.HandleFunc("GET /ops/style.css", style)
 	mux.HandleFunc("/ops/", p.handle(func(http.ResponseWriter, *http.Request) error { return errNoPage }))
 	return guard(c.Loopback, http.NewCrossOriginProtection().Handler(mux))
 }
-
-var errNoPage = errors.New("no such page")
 
 // handle gives a page its time and turns its error into a page that says what to do.
 func (p *page) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
@@ -83,8 +110,7 @@ func (p *page) handle(do func(http.ResponseWriter, *http.Request) error) http.Ha
 func (p *page) fail(w http.ResponseWriter, err error) {
 	var field customer.FieldError
 	switch {
-	case errors.Is(err, errNoPage):
-		render(w, http.StatusNotFound, "message", message{"No such page", "Nothing is at this address."})
+	case told(w, err):
 	case errors.Is(err, customer.ErrNotFound):
 		render(w, http.StatusNotFound, "message", message{"No such customer", "Nobody has this e-mail address or id. Is it spelled as it was typed at the sign-up?"})
 	case errors.As(err, &field):
@@ -97,22 +123,10 @@ func (p *page) fail(w http.ResponseWriter, err error) {
 		render(w, http.StatusConflict, "message", message{"Taken", "Another customer has this Auth0 user. Find it by the auth_user_id; nothing was done."})
 	case errors.Is(err, errNothing):
 		render(w, http.StatusUnprocessableEntity, "message", message{"Nothing to do", "The customer is as you want it."})
-	case errors.Is(err, errCounting):
-		w.Header().Set("Retry-After", "5")
-		render(w, http.StatusServiceUnavailable, "message", message{"One moment", "The customers are being counted, which takes a while in a large table. Reload in some seconds."})
 	default:
 		p.log.Warn("operator page", zap.Error(err))
 		render(w, http.StatusServiceUnavailable, "message", message{"The database does not answer", "Nothing can be shown now. /readyz says what is wrong; reload in a while."})
 	}
-}
-
-func (p *page) home(w http.ResponseWriter, r *http.Request) error {
-	status, err := p.status.get(r.Context())
-	if err != nil {
-		return err
-	}
-	render(w, http.StatusOK, "home", homeOf(status))
-	return nil
 }
 
 // find is a POST, so that no address stands in a URL, a browser's history or a log.
@@ -168,17 +182,5 @@ func (p *page) conflicts(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	render(w, http.StatusOK, "conflicts", conflictsOf(found))
-	return nil
-}
-
-// runsShown is how many runs are listed: half a day of quiet ones.
-const runsShown = 200
-
-func (p *page) runs(w http.ResponseWriter, r *http.Request) error {
-	runs, err := p.store.Runs(r.Context(), runsShown)
-	if err != nil {
-		return err
-	}
-	render(w, http.StatusOK, "runs", runs)
 	return nil
 }

@@ -6,12 +6,16 @@ import (
 	"html/template"
 	"net/http"
 	"time"
+
+	"github.com/ahiko-io/customersync/customer"
 )
 
 //go:embed page
 var files embed.FS
 
-var pages = template.Must(template.New("").Funcs(template.FuncMap{"stamp": stamp, "machine": machine}).ParseFS(files, "page/*.html"))
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
+	"stamp": stamp, "machine": machine, "ago": ago, "thousands": thousands, "counted": customer.CountText,
+}).ParseFS(files, "page/*.html"))
 
 // stamp is a time for people.
 func stamp(t time.Time) string {
