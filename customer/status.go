@@ -2,7 +2,6 @@ package customer
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 )
 
@@ -12,28 +11,18 @@ type Status struct {
 	Customers map[Lifecycle]int
 	Pending   map[Reason]int // of those that are auth_pending
 	Oldest    Customer       // the auth_pending customer made first; zero: there is none
-	Due       int            // to be looked at now; up to Uncounted
+	Due       int            // to be looked at now
 	DueSince  time.Time      // zero: nobody is due
 	Runs      []LastRuns     // by kind
 	Leases    []Lease        // by name
 	Lanes     []Lane         // that are, or were, followed, by name
-	// Linked customers whose Auth0 user is gone, within its grace period or held by the
-	// limit of unlinks; up to Uncounted.
-	Gone  int
-	Inbox Backlog
+	Gone      int            // linked customers whose Auth0 user is gone, within its grace period or held by the limit of unlinks
+	Inbox     Backlog
 }
 
-// Uncounted is where counts of what should be few end: so many stands for so many or
-// more.
-const Uncounted = 10_000
-
-// CountText is a count that ends at Uncounted, for people.
-func CountText(n int) string {
-	if n >= Uncounted {
-		return fmt.Sprintf("%d or more", Uncounted)
-	}
-	return strconv.Itoa(n)
-}
+// Uncounted is where counts end that are made at a glance: so many stands for so many
+// or more.
+const Uncounted = 1000
 
 // LastRuns are the newest runs of a kind. A kind that goes on failing shows in
 // their distance.
@@ -50,7 +39,7 @@ type Lease struct {
 	Until  time.Time // zero: it is free
 }
 
-// Backlog counts deliveries by what became of them, each up to Uncounted.
+// Backlog counts deliveries by what became of them.
 type Backlog struct {
 	New         int       // not taken in yet
 	Oldest      time.Time // of the new ones; zero: there are none

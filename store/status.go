@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -14,22 +15,25 @@ import (
 // Status reads how the whole stands, as of one moment. It counts all customers,
 // which takes about a second for some millions: it is for people, not for a probe.
 func (s *Store) Status(ctx context.Context) (customer.Status, error) {
-	return s.standing(ctx, "read status", countCustomers, oldestPending, countDue, lastRuns, readLeases, countInbox, readLanes, countGone)
+	return s.standing(ctx, "read status", 0, countCustomers, oldestPending, countDue, lastRuns, readLeases, countInbox, readLanes, countGone)
 }
 
-// Glance is Status without what has to be counted: Customers and Pending. It reads
-// indexes, and of each no more than customer.Uncounted rows, whatever the number of
+// Glance is Status without what has to be counted, Customers and Pending. Of all else
+// no more than customer.Uncounted are counted: it reads indexes, whatever the number of
 // customers.
 func (s *Store) Glance(ctx context.Context) (customer.Status, error) {
-	return s.standing(ctx, "glance at status", oldestPending, countDue, lastRuns, readLeases, countInbox, readLanes, countGone)
+	return s.standing(ctx, "glance at status", customer.Uncounted, oldestPending, countDue, lastRuns, readLeases, countInbox, readLanes, countGone)
 }
 
 // Counts is the rest of Status.
 func (s *Store) Counts(ctx context.Context) (customer.Status, error) {
-	return s.standing(ctx, "count customers", countCustomers, countDue)
+	return s.standing(ctx, "count customers", customer.Uncounted, countCustomers, countDue)
 }
 
-func (s *Store) standing(ctx context.Context, doing string, parts ...func(context.Context, *sqlx.Tx, *customer.Status) error) (customer.Status, error) {
+// part reads one part of a status; most is how many rows it counts, null: all.
+type part func(ctx context.Context, tx *sqlx.Tx, most sql.NullInt64, st *customer.Status) error
+
+func (s *Store) standing(ctx context.Context, doing string, most int64, parts ...part) (customer.Status, error) {
 	var st customer.Status
 	err := s.inTx(ctx, doing, func(tx *sqlx.Tx) error {
 		st = customer.Status{}
@@ -37,7 +41,7 @@ func (s *Store) standing(ctx context.Context, doing string, parts ...func(contex
 			return err
 		}
 		for _, part := range parts {
-			if err := part(ctx, tx, &st); err != nil {
+			if err := part(ctx, tx, nullInt(most), &st); err != nil {
 				return err
 			}
 		}
@@ -46,10 +50,7 @@ func (s *Store) standing(ctx context.Context, doing string, parts ...func(contex
 	return st, err
 }
 
-// some ends a select that reads no more rows than are counted: customer.Uncounted.
-const some = `limit 10000`
-
-func countCustomers(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
+func countCustomers(ctx context.Context, tx *sqlx.Tx, _ sql.NullInt64, st *customer.Status) error {
 	var rows []struct {
 		Lifecycle string `db:"lifecycle"`
 		Reason    string `db:"reason"`
@@ -69,23 +70,24 @@ func countCustomers(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error
 	return err
 }
 
-func readLanes(ctx context.Context, tx *sqlx.Tx, st *customer.Status) (err error) {
+func readLanes(ctx context.Context, tx *sqlx.Tx, _ sql.NullInt64, st *customer.Status) (err error) {
 	st.Lanes, err = lanes(ctx, tx)
 	return err
 }
 
-func countGone(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
+func countGone(ctx context.Context, tx *sqlx.Tx, most sql.NullInt64, st *customer.Status) error {
 	return tx.GetContext(ctx, &st.Gone, `
 		select count(*)
 		from (
 		  select
 		  from customers
 		  where gone_at is not null and lifecycle = 'active'
-		  `+some+`) gone`)
+		  order by gone_at
+		  limit $1) gone`, most)
 }
 
 // oldestPending probes for each reason: ids are made in the order of time.
-func oldestPending(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
+func oldestPending(ctx context.Context, tx *sqlx.Tx, _ sql.NullInt64, st *customer.Status) error {
 	var rows []row
 	err := tx.SelectContext(ctx, &rows, `
 		select `+qualified("c", columns)+`
@@ -100,7 +102,7 @@ func oldestPending(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error 
 	return err
 }
 
-func countDue(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
+func countDue(ctx context.Context, tx *sqlx.Tx, most sql.NullInt64, st *customer.Status) error {
 	var r struct {
 		Now   time.Time    `db:"now"`
 		Due   int          `db:"due"`
@@ -113,7 +115,7 @@ func countDue(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
 		  from customers
 		  where next_check_at <= now()
 		  order by next_check_at
-		  `+some+`) due`)
+		  limit $1) due`, most)
 	st.At, st.Due, st.DueSince = r.Now.UTC(), r.Due, utc(r.Since)
 	return err
 }
@@ -123,35 +125,33 @@ func (s *Store) LastRuns(ctx context.Context) ([]customer.LastRuns, error) {
 	var st customer.Status
 	err := s.inTx(ctx, "read last runs", func(tx *sqlx.Tx) error {
 		st = customer.Status{}
-		return lastRuns(ctx, tx, &st)
+		return lastRuns(ctx, tx, sql.NullInt64{}, &st)
 	})
 	return st.Runs, err
 }
 
-func lastRuns(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
-	// There are some kinds and, in a month, very many runs: from kind to kind by the index.
-	const kinds = `
-		with recursive kinds as (
-		  (select kind from runs order by kind limit 1)
-		  union all
-		  select (select kind from runs where kind > k.kind order by kind limit 1)
-		  from kinds k
-		  where k.kind is not null
-		)`
+// lastOfKinds goes from kind to kind by an index, whose order has the last run of each
+// before the others: there are some kinds and, in a month, very many runs.
+const lastOfKinds = `
+	with recursive last as (
+	  (select kind, id from runs where %[1]s order by kind desc, id desc limit 1)
+	  union all
+	  select r.kind, r.id
+	  from last l
+	  cross join lateral (
+	    select kind, id from runs where kind < l.kind and %[1]s order by kind desc, id desc limit 1) r
+	)
+	select ` + runColumns + `
+	from runs
+	where id in (select id from last)
+	order by kind`
+
+func lastRuns(ctx context.Context, tx *sqlx.Tx, _ sql.NullInt64, st *customer.Status) error {
 	var attempts, successes []runRow
-	if err := tx.SelectContext(ctx, &attempts, kinds+`
-		select r.*
-		from kinds k
-		cross join lateral (
-		  select `+runColumns+` from runs where kind = k.kind order by id desc limit 1) r
-		order by r.kind`); err != nil {
+	if err := tx.SelectContext(ctx, &attempts, fmt.Sprintf(lastOfKinds, "true")); err != nil {
 		return err
 	}
-	if err := tx.SelectContext(ctx, &successes, kinds+`
-		select r.*
-		from kinds k
-		cross join lateral (
-		  select `+runColumns+` from runs where kind = k.kind and result = 'ok' order by id desc limit 1) r`); err != nil {
+	if err := tx.SelectContext(ctx, &successes, fmt.Sprintf(lastOfKinds, "result = 'ok'")); err != nil {
 		return err
 	}
 	good := map[string]customer.Run{}
@@ -164,7 +164,7 @@ func lastRuns(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
 	return nil
 }
 
-func readLeases(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
+func readLeases(ctx context.Context, tx *sqlx.Tx, _ sql.NullInt64, st *customer.Status) error {
 	var rows []struct {
 		Name   string       `db:"name"`
 		Holder string       `db:"holder"`
@@ -180,7 +180,7 @@ func readLeases(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
 	return err
 }
 
-func countInbox(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
+func countInbox(ctx context.Context, tx *sqlx.Tx, most sql.NullInt64, st *customer.Status) error {
 	var r struct {
 		New         int          `db:"new"`
 		Oldest      sql.NullTime `db:"oldest"`
@@ -189,10 +189,10 @@ func countInbox(ctx context.Context, tx *sqlx.Tx, st *customer.Status) error {
 	}
 	err := tx.GetContext(ctx, &r, `
 		select
-		  (select count(*) from (select from inbox where state = 'new' `+some+`) n) as new,
+		  (select count(*) from (select from inbox where state = 'new' order by id limit $1) n) as new,
 		  (select received_at from inbox where state = 'new' order by id limit 1) as oldest,
-		  (select count(*) from (select from inbox where state = 'kept' `+some+`) k) as kept,
-		  (select count(*) from (select from inbox where state = 'quarantined' `+some+`) q) as quarantined`)
+		  (select count(*) from (select from inbox where state = 'kept' order by hint_auth_user_id limit $1) k) as kept,
+		  (select count(*) from (select from inbox where state = 'quarantined' order by id limit $1) q) as quarantined`, most)
 	st.Inbox = customer.Backlog{New: r.New, Oldest: utc(r.Oldest), Kept: r.Kept, Quarantined: r.Quarantined}
 	return err
 }

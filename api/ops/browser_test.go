@@ -22,6 +22,7 @@ import (
 
 	"github.com/ahiko-io/customersync/api/ops"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/worker"
 )
 
 // pictures is where what was seen is kept: people look at it, no test does.
@@ -173,12 +174,14 @@ func TestInABrowserNoNameBreaksThePage(t *testing.T) {
 
 func TestInABrowserEveryPageFitsInLightAndDark(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	b := newTab(d)
-	id := d.inConflict("Grace Hopper", "grace@example.com")
+	o := newOffice(newDesk(t))
+	linked, waiting, conflict, run := o.busyDay()
+	b := newTab(o.desk)
 	b.withoutScripts()
 	for name, path := range map[string]string{
-		"home": "/ops/", "customer": "/ops/customers/" + string(id), "conflicts": "/ops/conflicts", "runs": "/ops/runs", "missing": "/ops/customers/0198c0de-0000-7000-8000-00000000dead",
+		"home": "/ops/", "customer": "/ops/customers/" + string(conflict), "conflicts": "/ops/conflicts", "runs": "/ops/runs",
+		"linked-customer": "/ops/customers/" + string(linked), "waiting-customer": "/ops/customers/" + string(waiting),
+		"reason": "/ops/reasons/not_registered", "run": run, "plan": "/ops/plan", "missing": "/ops/customers/0198c0de-0000-7000-8000-00000000dead",
 	} {
 		backgrounds := map[string]bool{}
 		for _, scheme := range []string{"light", "dark"} {
@@ -195,6 +198,41 @@ func TestInABrowserEveryPageFitsInLightAndDark(t *testing.T) {
 			t.Errorf("%s is alike in light and dark", name)
 		}
 	}
+}
+
+// busyDay is what an office looks like that has work: customers of all sorts, runs, a
+// plan that is applied in part. It returns a customer that is linked, one that waits,
+// one in conflict, and the page of a run.
+func (o *office) busyDay() (linked, waiting, conflict customer.ID, run string) {
+	o.t.Helper()
+	for _, name := range []string{"Ada Lovelace", "Alan Turing", "Barbara Liskov", "Edsger Dijkstra", "Katherine Johnson", "Margaret Hamilton"} {
+		address := strings.ToLower(strings.ReplaceAll(name, " ", ".")) + "@example.com"
+		o.signUp(address, true)
+		first, last, _ := strings.Cut(name, " ")
+		o.person(first, last, address)
+	}
+	o.signUp("radia@example.com", false)
+	o.person("Radia", "Perlman", "radia@example.com")
+	waiting = o.person("Frances", "Allen", "frances@example.com")
+	o.person("John", "McCarthy", "john@example.com")
+	o.made("</td><script>alert(1)</script>", "hostile@example.com")
+	must(o.t, o.store.CloseCustomer(o.t.Context(), o.person("Closed", "Account", "closed@example.com"), 0, customer.Cause{Kind: customer.ByOperator, Actor: "Joan", Why: "they asked us to"}))
+	w := o.ask("POST", "/ops/due/act", sam().Encode())
+	run = w.Header().Get("Location")
+	email, err := customer.ParseEmail("frances@example.com")
+	must(o.t, err)
+	for range 13 {
+		_, err := o.worker.RunOnce(o.t.Context(), worker.Order{Kind: worker.KindSync, Only: email.Key})
+		must(o.t, err)
+	}
+	linked, user := o.linked("Grace Hopper", "grace@example.com")
+	goneAndNew(o)
+	o.person("Barbara", "Liskov", "new@example.com")
+	o.settled("/ops/plan", sam())
+	_, err = o.store.Receive(o.t.Context(), customer.Delivery{Source: "action", EventID: "1", Kind: "x", Hint: customer.Hint{AuthUserID: user.ID}, Understood: true})
+	must(o.t, err)
+	conflict = o.inConflict("Donald Knuth", "donald@example.com")
+	return linked, waiting, conflict, run
 }
 
 // Support without a mouse, in a browser without JavaScript.

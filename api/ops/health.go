@@ -25,7 +25,9 @@ const (
 func (l level) Name() string { return [...]string{"bad", "warn", "none", "fine"}[l] }
 
 // Word is the level for people, colours or not.
-func (l level) Word() string { return [...]string{"Broken", "Look at it", "Not known", "Works"}[l] }
+func (l level) Word() string {
+	return [...]string{"Needs a person", "Look at it", "Not known", "Works"}[l]
+}
 
 // finding is what is known of one part, in words.
 type finding struct {
@@ -84,7 +86,7 @@ func ofWork(s seen) []finding {
 	late := time.Duration(0)
 	if !s.DueSince.IsZero() {
 		late = s.At.Sub(s.DueSince)
-		f.Says = fmt.Sprintf("%s customers are due, the first for %s.", customer.CountText(s.Due), span(late))
+		f.Says = atLeast(s.Due, "customer is", "customers are") + " due, the first for " + span(late) + "."
 	}
 	switch {
 	case late > overdueAfter:
@@ -106,7 +108,7 @@ func ofWork(s seen) []finding {
 		all = append(all, finding{broken, "Inbox", "Deliveries from Auth0 lie unread for " + span(s.At.Sub(s.Inbox.Oldest)) + ".", "Does a daemon run? customersync check --online", ""})
 	}
 	if s.Inbox.Quarantined > 0 {
-		all = append(all, finding{watched, "Inbox", customer.CountText(s.Inbox.Quarantined) + " deliveries were authentic, but not understood.",
+		all = append(all, finding{watched, "Inbox", atLeast(s.Inbox.Quarantined, "delivery was", "deliveries were") + " authentic, but not understood.",
 			"Is the Action in Auth0 the one that was shipped? customersync setup auth0 --dry-run", ""})
 	}
 	return all
@@ -192,7 +194,7 @@ func ofWebhooks(s seen) []finding {
 	f.Says += " Nobody was linked by looking within a day either, so nothing tells whether they get through."
 	if otherwise > 0 {
 		f.Level = watched
-		f.Says = fmt.Sprintf("Silent, it seems: no delivery came within a day, and meanwhile %d customers were found by looking.", otherwise)
+		f.Says = "Silent, it seems: no delivery came within a day, and meanwhile " + several(otherwise, "customer was", "customers were") + " found by looking."
 		f.Do = "Do they get through? customersync check --online --webhook-url URL"
 	}
 	return []finding{f}
@@ -223,12 +225,12 @@ func ofAuth0(s seen) []finding {
 	f := finding{Level: working, Part: "Auth0", Says: "Nobody waits for its answer, or for room in its rate limit."}
 	switch queued, failed := s.Pending[customer.Auth0Budget], s.Pending[customer.Auth0Error]; {
 	case failed > 0:
-		f = finding{watched, "Auth0", fmt.Sprintf("%d customers could not be looked up, because it failed.", failed), "They are looked up again by themselves. If it lasts: customersync check --online", "/ops/reasons/auth0_error"}
+		f = finding{watched, "Auth0", several(failed, "customer", "customers") + " could not be looked up, because it failed.", "They are looked up again by themselves. If it lasts: customersync check --online", "/ops/reasons/auth0_error"}
 	case queued > 0:
-		f = finding{watched, "Auth0", fmt.Sprintf("%d customers wait for room in its rate limit.", queued), "They are looked up as room comes. If it lasts, CUSTOMERSYNC_AUTH0_SHARE gives customersync more of it.", "/ops/reasons/auth0_budget"}
+		f = finding{watched, "Auth0", several(queued, "customer waits", "customers wait") + " for room in its rate limit.", "They are looked up as room comes. If it lasts, CUSTOMERSYNC_AUTH0_SHARE gives customersync more of it.", "/ops/reasons/auth0_budget"}
 	}
 	if s.CallsLeft >= 0 {
-		f.Says += fmt.Sprintf(" It last told this process that %d calls are left.", s.CallsLeft)
+		f.Says += " It last told this process that " + several(s.CallsLeft, "call is", "calls are") + " left."
 	}
 	return []finding{f}
 }
@@ -236,10 +238,10 @@ func ofAuth0(s seen) []finding {
 func ofPeople(s seen) []finding {
 	var all []finding
 	if n := s.Conflicts(); n > 0 {
-		all = append(all, finding{broken, "Conflicts", fmt.Sprintf("%d customers wait until a person says which Auth0 user is theirs.", n), "Settle them.", "/ops/conflicts"})
+		all = append(all, finding{broken, "Conflicts", several(n, "customer waits", "customers wait") + " until a person says which Auth0 user is theirs.", "", "/ops/conflicts"})
 	}
 	if s.Gone > 0 {
-		all = append(all, finding{watched, "Users that are gone", customer.CountText(s.Gone) + " linked customers have an Auth0 user that Auth0 does not know any more.",
+		all = append(all, finding{watched, "Users that are gone", atLeast(s.Gone, "linked customer has", "linked customers have") + " an Auth0 user that Auth0 does not know any more.",
 			"They are unlinked when their grace period ends, unless they are too many at once.", ""})
 	}
 	return all

@@ -6,15 +6,13 @@ import (
 	"html/template"
 	"net/http"
 	"time"
-
-	"github.com/ahiko-io/customersync/customer"
 )
 
 //go:embed page
 var files embed.FS
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"stamp": stamp, "machine": machine, "ago": ago, "thousands": thousands, "counted": customer.CountText,
+	"stamp": stamp, "machine": machine, "ago": ago, "thousands": thousands, "counted": counted, "several": several, "atLeast": atLeast,
 }).ParseFS(files, "page/*.html"))
 
 // stamp is a time for people.

@@ -53,6 +53,30 @@ func thousands(n int) string {
 	return b.String()
 }
 
+// counted is a count that was made at a glance.
+func counted(n int) string {
+	if n >= customer.Uncounted {
+		return thousands(customer.Uncounted) + " or more"
+	}
+	return thousands(n)
+}
+
+// several is a number of things, in words that agree with it.
+func several(n int, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return thousands(n) + " " + more
+}
+
+// atLeast is several for a count that was made at a glance.
+func atLeast(n int, one, more string) string {
+	if n >= customer.Uncounted {
+		return counted(n) + " " + more
+	}
+	return several(n, one, more)
+}
+
 // sentence makes one of a note.
 func sentence(note string) string {
 	switch {

@@ -53,9 +53,9 @@ func statusInWords(s customer.Status) string {
 	if s.Oldest.ID != "" {
 		fmt.Fprintf(&b, "Waits longest: %s, since %s\n", s.Oldest.ID, s.Oldest.CreatedAt.Format(time.RFC3339))
 	}
-	fmt.Fprintf(&b, "Due now: %s%s\n", customer.CountText(s.Due), prefixed(", since ", timeText(s.DueSince)))
-	fmt.Fprintf(&b, "Inbox: %s new%s, %s kept for customers to come, %s not understood\n",
-		customer.CountText(s.Inbox.New), prefixed(" since ", timeText(s.Inbox.Oldest)), customer.CountText(s.Inbox.Kept), customer.CountText(s.Inbox.Quarantined))
+	fmt.Fprintf(&b, "Due now: %d%s\n", s.Due, prefixed(", since ", timeText(s.DueSince)))
+	fmt.Fprintf(&b, "Inbox: %d new%s, %d kept for customers to come, %d not understood\n",
+		s.Inbox.New, prefixed(" since ", timeText(s.Inbox.Oldest)), s.Inbox.Kept, s.Inbox.Quarantined)
 	for _, r := range s.Runs {
 		b.WriteString(runsInWords(r))
 	}
