@@ -40,7 +40,7 @@ const (
 	heardEvery = 5 * time.Second
 	// mostPlanned is how many changes a plan holds: more than a person reads, and what
 	// the memory of a process takes without notice.
-	mostPlanned = 100_000
+	mostPlanned = 50_000
 	// writeAtOnce is how many rows are written together.
 	writeAtOnce = 1000
 	// endWithin is what a stopped process may take to say so.
