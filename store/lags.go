@@ -17,7 +17,7 @@ func (s *Store) Lags(ctx context.Context, since time.Time) ([]customer.Lag, erro
 		Customers int     `db:"customers"`
 	}
 	err := s.read(ctx, "read lags", func(ctx context.Context) error {
-		return s.db.SelectContext(ctx, &rows, `
+		return s.db.SelectContext(ctx, &rows, prepared+`
 			select found_by, below, sum(customers)::bigint as customers
 			from lags
 			where hour >= date_trunc('hour', $1::timestamptz, 'UTC')
@@ -42,7 +42,7 @@ func (s *Store) Heard(ctx context.Context) ([]customer.Heard, error) {
 		At     time.Time `db:"at"`
 	}
 	err := s.read(ctx, "ask when deliveries came", func(ctx context.Context) error {
-		return s.db.SelectContext(ctx, &rows, `
+		return s.db.SelectContext(ctx, &rows, prepared+`
 			select source, max(received_at) as at
 			from (
 			  select source, received_at
@@ -69,7 +69,7 @@ func (s *Store) Waiting(ctx context.Context, reason customer.Reason, after custo
 		Next    sql.NullTime `db:"next_check_at"`
 	}
 	err := s.read(ctx, "list who waits", func(ctx context.Context) error {
-		return s.db.SelectContext(ctx, &rows, `
+		return s.db.SelectContext(ctx, &rows, prepared+`
 			select `+columns+`, misses, checked_at, next_check_at
 			from customers
 			where reason = $1 and id > $2

@@ -76,7 +76,7 @@ func readLanes(ctx context.Context, tx *sqlx.Tx, _ sql.NullInt64, st *customer.S
 }
 
 func countGone(ctx context.Context, tx *sqlx.Tx, most sql.NullInt64, st *customer.Status) error {
-	return tx.GetContext(ctx, &st.Gone, `
+	return tx.GetContext(ctx, &st.Gone, prepared+`
 		select count(*)
 		from (
 		  select
@@ -89,7 +89,7 @@ func countGone(ctx context.Context, tx *sqlx.Tx, most sql.NullInt64, st *custome
 // oldestPending probes for each reason: ids are made in the order of time.
 func oldestPending(ctx context.Context, tx *sqlx.Tx, _ sql.NullInt64, st *customer.Status) error {
 	var rows []row
-	err := tx.SelectContext(ctx, &rows, `
+	err := tx.SelectContext(ctx, &rows, prepared+`
 		select `+qualified("c", columns)+`
 		from unnest($1::text[]) as r(reason)
 		cross join lateral (
@@ -108,7 +108,7 @@ func countDue(ctx context.Context, tx *sqlx.Tx, most sql.NullInt64, st *customer
 		Due   int          `db:"due"`
 		Since sql.NullTime `db:"since"`
 	}
-	err := tx.GetContext(ctx, &r, `
+	err := tx.GetContext(ctx, &r, prepared+`
 		select now() as now, count(*) as due, min(next_check_at) as since
 		from (
 		  select next_check_at
@@ -187,7 +187,7 @@ func countInbox(ctx context.Context, tx *sqlx.Tx, most sql.NullInt64, st *custom
 		Kept        int          `db:"kept"`
 		Quarantined int          `db:"quarantined"`
 	}
-	err := tx.GetContext(ctx, &r, `
+	err := tx.GetContext(ctx, &r, prepared+`
 		select
 		  (select count(*) from (select from inbox where state = 'new' order by id limit $1) n) as new,
 		  (select received_at from inbox where state = 'new' order by id limit 1) as oldest,
