@@ -11,10 +11,7 @@ import (
 // span is a length of time for people: its largest unit is enough.
 func span(d time.Duration) string {
 	switch {
-	case d < 0:
-		d = 0
-		fallthrough
-	case d < 2*time.Second:
+	case d < 2*time.Second: // a moment of another clock may be to come
 		return "1 second"
 	case d < 2*time.Minute:
 		return fmt.Sprintf("%d seconds", d/time.Second)

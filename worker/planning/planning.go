@@ -103,6 +103,7 @@ func (p *Planner) Make(ctx context.Context, by, why string) error {
 	if err != nil {
 		return fmt.Errorf("make plan: %w", err)
 	}
+	//nolint:contextcheck // it outlives the request
 	p.begin(id, func(ctx context.Context, h *heartbeat) error { return p.make(ctx, h, by, why) })
 	return nil
 }
@@ -113,6 +114,7 @@ func (p *Planner) Apply(ctx context.Context, plan int64, places []int64, by, why
 	if err := p.store.ChooseRows(ctx, plan, places); err != nil {
 		return fmt.Errorf("apply plan: %w", err)
 	}
+	//nolint:contextcheck // it outlives the request
 	p.begin(plan, func(ctx context.Context, h *heartbeat) error { return p.apply(ctx, h, by, why) })
 	return nil
 }

@@ -77,13 +77,17 @@ func TestHowAMakingEnds(t *testing.T) {
 			proposes(o, 1500)
 			return customer.Run{ID: 42, Result: customer.RunOK}, nil
 		}, customer.PlanReady, 1500, ""},
-		"with nothing to do": {func(context.Context, worker.Order) (customer.Run, error) { return customer.Run{Result: customer.RunOK}, nil }, customer.PlanReady, 0, ""},
+		"with nothing to do": {func(context.Context, worker.Order) (customer.Run, error) {
+			return customer.Run{Result: customer.RunOK}, nil
+		}, customer.PlanReady, 0, ""},
 		"in part": {func(_ context.Context, o worker.Order) (customer.Run, error) {
 			proposes(o, 3)
 			return customer.Run{ID: 42, Result: customer.RunPartial, Note: "status 503"}, nil
 		}, customer.PlanFailed, -1, "status 503"},
-		"behind another": {func(context.Context, worker.Order) (customer.Run, error) { return customer.Run{}, customer.ErrLeaseHeld }, customer.PlanFailed, -1, "another full reconcile is under way"},
-		"by a panic":     {func(context.Context, worker.Order) (customer.Run, error) { panic("oh") }, customer.PlanFailed, -1, "panicked"},
+		"behind another": {func(context.Context, worker.Order) (customer.Run, error) {
+			return customer.Run{}, customer.ErrLeaseHeld
+		}, customer.PlanFailed, -1, "another full reconcile is under way"},
+		"by a panic": {func(context.Context, worker.Order) (customer.Run, error) { panic("oh") }, customer.PlanFailed, -1, "panicked"},
 		"too large": {func(_ context.Context, o worker.Order) (customer.Run, error) {
 			proposes(o, 50_001)
 			return customer.Run{Result: customer.RunOK}, nil
