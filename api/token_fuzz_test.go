@@ -39,7 +39,7 @@ func fuzzedTokens(f *testing.F) (*tokens, *rsa.PrivateKey) {
 	now := func() time.Time { return time.Unix(1_800_000_000, 0) }
 	return &tokens{
 		keys:       &jwks{keys: keys, now: now, unknown: rate.NewLimiter(0, 0)},
-		parser:     newParser(Config{Issuer: fuzzedIssuer, Audience: fuzzedAudience, Now: now}),
+		parser:     newParser(fuzzedIssuer, fuzzedAudience, now),
 		emailClaim: "email", now: now, verified: map[[sha256.Size]byte]verified{},
 	}, key
 }

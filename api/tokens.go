@@ -21,6 +21,7 @@ import (
 // tokens verifies access tokens.
 type tokens struct {
 	keys       *jwks
+	issuer     string
 	parser     *jwt.Parser
 	emailClaim string
 	now        func() time.Time
@@ -49,22 +50,23 @@ func newTokens(ctx context.Context, c Config) (*tokens, error) {
 	}
 	return &tokens{
 		keys:       newJWKS(ctx, c.Issuer+".well-known/jwks.json", c.HTTPClient, c.Logger, c.Now),
-		parser:     newParser(c),
+		issuer:     c.Issuer,
+		parser:     newParser(c.Issuer, c.Audience, c.Now),
 		emailClaim: c.EmailClaim,
 		now:        c.Now,
 		verified:   map[[sha256.Size]byte]verified{},
 	}, nil
 }
 
-func newParser(c Config) *jwt.Parser {
+func newParser(issuer, audience string, now func() time.Time) *jwt.Parser {
 	return jwt.NewParser(
 		jwt.WithValidMethods([]string{"RS256"}), // Auth0's default, and the only one of an API's tokens here
-		jwt.WithIssuer(c.Issuer),
-		jwt.WithAudience(c.Audience),
+		jwt.WithIssuer(issuer),
+		jwt.WithAudience(audience),
 		jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(),
 		jwt.WithLeeway(clockSkew),
-		jwt.WithTimeFunc(c.Now),
+		jwt.WithTimeFunc(now),
 		jwt.WithStrictDecoding(),
 	)
 }
@@ -158,6 +160,8 @@ type principal struct {
 	subject     string // sub
 	machine     bool   // an application, not a person
 	permissions []string
+	granted     []string       // those of permissions that roles gave
+	application string         // azp, or client_id in tokens by RFC 9068
 	claim       customer.Claim // of a person: what the token says of the e-mail address; zero Email: nothing
 	rawEmail    string         // the e-mail claim as it stands, valid or not
 	expires     time.Time
@@ -188,9 +192,13 @@ func (t *tokens) read(claims jwt.MapClaims) (principal, error) {
 		}
 	}
 	p := principal{
-		subject:     subject,
-		machine:     claims["gty"] == "client-credentials" || strings.HasSuffix(subject, "@clients"),
-		permissions: permissions(claims),
+		subject: subject,
+		machine: claims["gty"] == "client-credentials" || strings.HasSuffix(subject, "@clients"),
+		granted: granted(claims),
+	}
+	p.permissions = append(slices.Clone(p.granted), scopes(claims)...)
+	if p.application, _ = claims["azp"].(string); p.application == "" {
+		p.application, _ = claims["client_id"].(string)
 	}
 	expires, err := claims.GetExpirationTime()
 	if err != nil || expires == nil {
@@ -229,19 +237,21 @@ func (t *tokens) readEmail(claims jwt.MapClaims, p *principal) error {
 	return nil
 }
 
-func permissions(claims jwt.MapClaims) []string {
-	var all []string
-	if list, ok := claims["permissions"].([]any); ok {
-		for _, one := range list {
-			if text, ok := one.(string); ok {
-				all = append(all, text)
-			}
+// granted are the permissions that the issuer's roles gave. An application cannot ask
+// for them, as it can for scopes where the API has no roles switched on.
+func granted(claims jwt.MapClaims) (all []string) {
+	list, _ := claims["permissions"].([]any)
+	for _, one := range list {
+		if text, ok := one.(string); ok {
+			all = append(all, text)
 		}
 	}
-	if scope, ok := claims["scope"].(string); ok {
-		all = append(all, strings.Fields(scope)...)
-	}
 	return all
+}
+
+func scopes(claims jwt.MapClaims) []string {
+	scope, _ := claims["scope"].(string)
+	return strings.Fields(scope)
 }
 
 // isText reports whether the database can hold s and a log line show it.

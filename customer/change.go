@@ -94,11 +94,12 @@ type Listed struct {
 	Address string // "" if none
 }
 
-// Change is one row of a customer's history: when, who or what, from, to, why.
+// Change is one row of a customer's history: when, who or what, from, to, why. A reveal
+// changed nothing: its version is that of the change before it.
 type Change struct {
 	Version       int64
 	At            time.Time
-	What          string // created, patched, linked, unlinked, rebound, email_filled, closed
+	What          string // created, patched, linked, unlinked, rebound, email_filled, closed; revealed
 	Cause         Cause
 	Field         string // the field that changed, as the API spells it; "" if it is the whole
 	From, To      string

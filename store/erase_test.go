@@ -49,6 +49,8 @@ func plant(t *testing.T, s *store.Store) customer.ID {
 	}
 	_, err = s.Patch(ctx, id, customer.Patch{Field: customer.FieldFirstName, Value: "Plantedother"}, 0, byTest())
 	must(t, err)
+	_, err = s.Reveal(ctx, id, customer.Cause{Kind: customer.ByOperator, Actor: "sub:" + plantedUser, RequestID: "Plantedreveal", Why: "Planted reason"})
+	must(t, err)
 	_, err = s.Receive(ctx,
 		customer.Delivery{Source: "event_stream", EventID: "1", Understood: true, Hint: customer.Hint{AuthUserID: plantedUser, Email: plantedEmail, Key: plantedKey, Verified: true}},
 		customer.Delivery{Source: "event_stream", EventID: "2", Understood: true, Hint: customer.Hint{AuthUserID: "auth0|other", Identities: []string{plantedOld}}},
@@ -107,7 +109,7 @@ func TestNothingIsLeftOfAnErasedCustomer(t *testing.T) {
 	if !strings.Contains(dump, "auth0|bob") || !strings.Contains(dump, "rival@example.com") || !strings.Contains(dump, hex.EncodeToString([]byte("bob@example.com"))) {
 		t.Error("what is of others went with it")
 	}
-	want := map[string]int{"customers": 1, "history": 5, "idempotency_keys": 1, "inbox": 4, "auth0_observations": 2, "listed_users": 2, "candidates": 1, "hints": 0, "event_deliveries": 5}
+	want := map[string]int{"customers": 1, "history": 5, "reveals": 1, "idempotency_keys": 1, "inbox": 4, "auth0_observations": 2, "listed_users": 2, "candidates": 1, "hints": 0, "event_deliveries": 5}
 	for table, rows := range want {
 		if proof.Removed[table] != rows {
 			t.Errorf("%d of %s, want %d", proof.Removed[table], table, rows)

@@ -48,16 +48,23 @@ func (r historyRow) change() customer.Change {
 	}
 }
 
-// History returns a customer's changes, oldest first. A customer that does not
-// exist has none.
+// History returns a customer's changes, oldest first, with the times its address was
+// revealed among them. A customer that does not exist has none.
 func (s *Store) History(ctx context.Context, id customer.ID) ([]customer.Change, error) {
 	var rows []historyRow
 	err := s.read(ctx, "read history", func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, &rows, `
 			select `+historyColumns+`
-			from history
-			where customer_id = $1
-			order by version`, string(id))
+			from (
+			  select `+historyColumns+`, false as revealed
+			  from history
+			  where customer_id = $1
+			  union all
+			  select version, at, cause_kind, actor, request_id, 'revealed', null, null, null,
+			    lifecycle, lifecycle, why, null, null, true
+			  from reveals
+			  where customer_id = $1) h
+			order by version, revealed, at`, string(id))
 	})
 	changes := make([]customer.Change, len(rows))
 	for i, r := range rows {

@@ -41,6 +41,11 @@ func newTab(d desk) tab {
 	d.t.Helper()
 	server := httptest.NewServer(ops.NewPage(d.config, d.store))
 	d.t.Cleanup(server.Close)
+	return d.tabAt(server.URL)
+}
+
+func (d desk) tabAt(site string) tab {
+	d.t.Helper()
 	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]), chromedp.NoSandbox, chromedp.UserDataDir(d.t.TempDir())) // root has no sandbox
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, end := chromedp.NewContext(allocator)
@@ -49,7 +54,7 @@ func newTab(d desk) tab {
 		end()
 		stop()
 	})
-	b := tab{d.t, ctx, server.URL}
+	b := tab{d.t, ctx, site}
 	must(d.t, chromedp.Listen(ctx, func(event any) {
 		if dialog, ok := event.(*page.EventJavascriptDialogOpening); ok {
 			d.t.Errorf("a script ran and said %q", dialog.Message)

@@ -29,6 +29,7 @@ type Store interface {
 	RunChanges(ctx context.Context, run int64, after customer.ID, version int64, limit int) ([]customer.RunChange, error)
 	Plan(ctx context.Context) (customer.Plan, error)
 	PlanRows(ctx context.Context, id int64, after, limit int) ([]customer.PlanRow, error)
+	Reveal(ctx context.Context, id customer.ID, cause customer.Cause) (customer.Customer, error)
 	LookNow(ctx context.Context, id customer.ID) error
 	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
 	CloseCustomer(ctx context.Context, id customer.ID, ifVersion int64, cause customer.Cause) error
@@ -36,7 +37,8 @@ type Store interface {
 
 // PageConfig is what the page needs to know.
 type PageConfig struct {
-	Loopback bool // only this machine reaches the listener
+	Loopback bool   // only this machine reaches the listener
+	Login    *Login // nil: none, so that the page is for this machine alone
 	Logger   *zap.Logger
 	Now      func() time.Time // nil: time.Now
 	Self     Self             // nil: nothing is known of this process
@@ -51,7 +53,9 @@ type PageConfig struct {
 type page struct {
 	store    Store
 	counts   *countCache
+	login    *login // nil: none
 	log      *zap.Logger
+	now      func() time.Time
 	self     Self
 	checks   []Check
 	planner  Planner
@@ -65,35 +69,22 @@ const readWithin = 5 * time.Second
 const maxForm = 4 << 10
 
 // NewPage serves the operator page under /ops/: how the whole stands, why one
-// customer is in its state, and what a person can do about it. It has no login, so it is refused on
-// a listener that others reach, and to requests that another site had the browser make.
+// customer is in its state, and what a person can do about it. Without a login it is
+// refused on a listener that others reach; with one everybody signs in, on this machine
+// too. It is refused to requests that another site had the browser make.
 func NewPage(c PageConfig, s Store) http.Handler {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	p := &page{
-		store: s, counts: &countCache{read: s.Counts, now: c.Now}, log: c.Logger,
+		store: s, counts: &countCache{read: s.Counts, now: c.Now}, login: newLogin(c.Login), log: c.Logger, now: c.Now,
 		self: c.Self, checks: c.Checks, planner: c.Planner, patience: cmp.Or(c.CountWithin, countPatience),
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /ops/{$}", p.handle(p.home))
-	mux.HandleFunc("POST /ops/find", p.handle(p.find))
-	mux.HandleFunc("GET /ops/customers/{customer_id}", p.handle(p.customer))
-	mux.HandleFunc("POST /ops/customers/{customer_id}/look", p.handle(p.look))
-	mux.HandleFunc("POST /ops/customers/{customer_id}/preview", p.handle(p.preview))
-	mux.HandleFunc("POST /ops/customers/{customer_id}/act", p.handle(p.act))
-	mux.HandleFunc("GET /ops/conflicts", p.handle(p.conflicts))
-	mux.HandleFunc("GET /ops/reasons/{reason}", p.handle(p.reason))
-	mux.HandleFunc("GET /ops/runs", p.handle(p.runs))
-	mux.HandleFunc("GET /ops/runs/{run}", p.handle(p.run))
-	mux.HandleFunc("GET /ops/plan", p.handle(p.plan))
-	mux.HandleFunc("POST /ops/plan", p.handle(p.makePlan))
-	mux.HandleFunc("POST /ops/plan/{plan}/apply", p.handle(p.applyPlan))
-	mux.HandleFunc("POST /ops/due/preview", p.handle(p.dry))
-	mux.HandleFunc("POST /ops/due/act", p.handle(p.promote))
-	mux.HandleFunc("GET /ops/style.css", style)
-	mux.HandleFunc("/ops/", p.handle(func(http.ResponseWriter, *http.Request) error { return errNoPage }))
-	return guard(c.Loopback, http.NewCrossOriginProtection().Handler(mux))
+	for _, r := range p.routes() {
+		mux.HandleFunc(r.pattern, p.handle(p.allow(r)))
+	}
+	return guard(c.Loopback, p.login, http.NewCrossOriginProtection().Handler(mux))
 }
 
 // handle gives a page its time and turns its error into a page that says what to do.
@@ -108,6 +99,9 @@ func (p *page) handle(do func(http.ResponseWriter, *http.Request) error) http.Ha
 }
 
 func (p *page) fail(w http.ResponseWriter, err error) {
+	if p.refuse(w, err) {
+		return
+	}
 	var field customer.FieldError
 	switch {
 	case told(w, err):

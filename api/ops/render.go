@@ -11,9 +11,21 @@ import (
 //go:embed page
 var files embed.FS
 
-var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"stamp": stamp, "machine": machine, "ago": ago, "thousands": thousands, "counted": counted, "several": several, "atLeast": atLeast,
-}).ParseFS(files, "page/*.html"))
+// The pages, as they are for all on this machine, and for those who signed in.
+var (
+	pages       = parsed(false)
+	signedPages = parsed(true)
+)
+
+func parsed(login bool) *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{
+		"stamp": stamp, "machine": machine, "login": func() bool { return login },
+		"ago": ago, "thousands": thousands, "counted": counted, "several": several, "atLeast": atLeast,
+	}).ParseFS(files, "page/*.html"))
+}
+
+// forSigned is the answer to somebody who signed in, or has to.
+type forSigned struct{ http.ResponseWriter }
 
 // stamp is a time for people.
 func stamp(t time.Time) string {
@@ -29,8 +41,12 @@ func machine(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 // render writes a page. It is made whole first: a template that fails must not leave
 // half a page that says 200.
 func render(w http.ResponseWriter, status int, name string, data any) {
+	set := pages
+	if _, ok := w.(forSigned); ok {
+		set = signedPages
+	}
 	var b bytes.Buffer
-	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+	if err := set.ExecuteTemplate(&b, name, data); err != nil {
 		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
 		return
 	}
@@ -39,6 +55,7 @@ func render(w http.ResponseWriter, status int, name string, data any) {
 	_, _ = w.Write(b.Bytes()) // the client is gone
 }
 
-func style(w http.ResponseWriter, r *http.Request) {
+func style(w http.ResponseWriter, r *http.Request) error {
 	http.ServeFileFS(w, r, files, "page/style.css")
+	return nil
 }

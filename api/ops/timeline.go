@@ -10,10 +10,12 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// person is one customer as the page shows it: no address in full.
+// person is one customer as the page shows it: no address in full, unless it was
+// revealed.
 type person struct {
 	customer.Explanation
 	Address  string
+	Revealed bool
 	Why      customer.Meaning
 	Checks   []check
 	Proof    *proof
@@ -29,7 +31,7 @@ func customerOf(e customer.Explanation) person {
 			c.From, c.To = mask(c.From), mask(c.To)
 		}
 	}
-	return person{e, mask(e.Email.Address), e.Meaning(), checks(e), proofOf(e), timeline(e)}
+	return person{Explanation: e, Address: mask(e.Email.Address), Why: e.Meaning(), Checks: checks(e), Proof: proofOf(e), Timeline: timeline(e)}
 }
 
 // check is a question that the rule asks before it links, and how it came out at the

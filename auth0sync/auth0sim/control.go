@@ -25,6 +25,8 @@ func (t *Tenant) control(mux *http.ServeMux) {
 	mux.HandleFunc("POST /_sim/delete", t.onUser(func(id string, _ who) error { return t.Delete(id) }))
 	mux.HandleFunc("POST /_sim/link", handle(t.controlLink))
 	mux.HandleFunc("POST /_sim/token", handle(t.controlToken))
+	mux.HandleFunc("PUT /_sim/application", handle(t.controlApplication))
+	mux.HandleFunc("POST /_sim/permissions", handle(t.controlPermissions))
 	mux.HandleFunc("POST /_sim/rotate-keys", handle(func(struct{}) (any, error) { t.RotateKeys(); return done(), nil }))
 	mux.HandleFunc("POST /_sim/fill", handle(t.controlFill))
 	mux.HandleFunc("POST /_sim/clock", handle(t.controlClock))
@@ -193,6 +195,36 @@ func (t *Tenant) controlToken(b tokenBody) (any, error) {
 	}
 	answer["access_token"] = t.MintUserToken(id, o)
 	return answer, nil
+}
+
+type applicationBody struct {
+	Callbacks  []string `json:"callbacks"`
+	LogoutURLs []string `json:"logout_urls"`
+}
+
+func (t *Tenant) controlApplication(b applicationBody) (any, error) {
+	for _, one := range slices.Concat(b.Callbacks, b.LogoutURLs) {
+		if err := checkTarget(one); err != nil {
+			return nil, fmt.Errorf("callbacks, logout_urls: %w", err)
+		}
+	}
+	t.SetApplication(b.Callbacks, b.LogoutURLs)
+	return b, nil
+}
+
+type permissionsBody struct {
+	UserID      string   `json:"user_id"`
+	Email       string   `json:"email"`
+	Permissions []string `json:"permissions"`
+}
+
+func (t *Tenant) controlPermissions(b permissionsBody) (any, error) {
+	id, err := t.find(who{UserID: b.UserID, Email: b.Email})
+	if err != nil {
+		return nil, err
+	}
+	t.SetPermissions(id, b.Permissions...)
+	return map[string]any{"user_id": id, "permissions": b.Permissions}, nil
 }
 
 type clockBody struct {

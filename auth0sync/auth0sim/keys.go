@@ -59,7 +59,8 @@ func (t *Tenant) serveDiscovery(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"issuer": issuer, "authorization_endpoint": issuer + "authorize", "token_endpoint": issuer + "oauth/token",
 		"userinfo_endpoint": issuer + "userinfo", "jwks_uri": issuer + ".well-known/jwks.json",
-		"response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
+		"code_challenge_methods_supported": []string{"S256"},
+		"response_types_supported":         []string{"code"}, "subject_types_supported": []string{"public"},
 		"id_token_signing_alg_values_supported": []string{"RS256"},
 	})
 }

@@ -16,7 +16,7 @@ type grant struct {
 }
 
 // serveToken is the client_credentials grant, by form or JSON, credentials in the
-// body or by HTTP Basic. Only a token for the audience that ends in /api/v2/ opens
+// body or by HTTP Basic, and the authorization_code grant, which serveCode is. Only a token for the audience that ends in /api/v2/ opens
 // the Management API.
 // https://auth0.com/docs/get-started/authentication-and-authorization-flow/client-credentials-flow
 func (t *Tenant) serveToken(w http.ResponseWriter, r *http.Request) {
@@ -24,6 +24,9 @@ func (t *Tenant) serveToken(w http.ResponseWriter, r *http.Request) {
 	id, secret, values := tokenRequest(w, r)
 	grantType, audience := values.Get("grant_type"), values.Get("audience")
 	switch {
+	case grantType == "authorization_code":
+		t.serveCode(w, id, secret, values)
+		return
 	case id != t.o.ClientID || secret != t.o.ClientSecret:
 		oauthError(w, http.StatusUnauthorized, "access_denied", "Unauthorized")
 		return

@@ -19,17 +19,20 @@ import (
 
 // Options of a tenant. The zero value is a polite tenant without rate limits.
 type Options struct {
-	Domain       string        // shown in events; default customersync-sim
-	Audience     string        // API identifier in minted tokens; default https://api.customersync.test
-	ClientID     string        // of the machine application at /oauth/token; default sim-client
-	ClientSecret string        // default sim-secret
-	Scopes       []string      // granted to that application; default DefaultScopes
-	Plan         Plan          // rate limits
-	SearchLag    time.Duration // until search sees a change
-	MaxURL       int           // longest request target before 414; default 8192 bytes
-	MaxTerms     int           // terms a search may have before it fails with 503 as too slow; 0: any number
-	ExportTakes  time.Duration // from an export job's making to its file; default 2 s
-	ActionBuilds time.Duration // until a changed Action has been built and can be deployed; default 2 s
+	Domain          string        // shown in events; default customersync-sim
+	Audience        string        // API identifier in minted tokens; default https://api.customersync.test
+	ClientID        string        // of the machine application at /oauth/token; default sim-client
+	ClientSecret    string        // default sim-secret
+	WebClientID     string        // of the Regular Web Application that people sign in by; default sim-web
+	WebClientSecret string        // default sim-web-secret
+	CodeLasts       time.Duration // how long a code of /authorize may be exchanged; default 10 min
+	Scopes          []string      // granted to that application; default DefaultScopes
+	Plan            Plan          // rate limits
+	SearchLag       time.Duration // until search sees a change
+	MaxURL          int           // longest request target before 414; default 8192 bytes
+	MaxTerms        int           // terms a search may have before it fails with 503 as too slow; 0: any number
+	ExportTakes     time.Duration // from an export job's making to its file; default 2 s
+	ActionBuilds    time.Duration // until a changed Action has been built and can be deployed; default 2 s
 	// Of events:
 	FeedRetention   time.Duration // of events, after which an offset has expired; default 24 h
 	FeedConnections int           // most at once; default by plan
@@ -85,6 +88,7 @@ type Tenant struct {
 	calls     map[string]int
 	apiCalls  int
 	keys      []signingKey
+	signIns   signIns
 	grants    map[string]grant // access tokens of the Management API
 	buckets   map[string]*bucket
 	faults    Faults
@@ -114,6 +118,7 @@ func New(o Options) *Tenant {
 		byEmail:   map[string][]string{},
 		everEmail: map[string][]string{},
 		calls:     map[string]int{},
+		signIns:   newSignIns(),
 		grants:    map[string]grant{},
 		buckets:   map[string]*bucket{},
 		jobs:      map[string]*job{},
@@ -136,6 +141,9 @@ func (o Options) withDefaults() Options {
 	o.Audience = cmp.Or(o.Audience, "https://api.customersync.test")
 	o.ClientID = cmp.Or(o.ClientID, "sim-client")
 	o.ClientSecret = cmp.Or(o.ClientSecret, "sim-secret")
+	o.WebClientID = cmp.Or(o.WebClientID, "sim-web")
+	o.WebClientSecret = cmp.Or(o.WebClientSecret, "sim-web-secret")
+	o.CodeLasts = cmp.Or(o.CodeLasts, 10*time.Minute)
 	o.MaxURL = cmp.Or(o.MaxURL, 8192)
 	o.FeedRetention = cmp.Or(o.FeedRetention, 24*time.Hour)
 	o.ActionBuilds = cmp.Or(o.ActionBuilds, 2*time.Second)

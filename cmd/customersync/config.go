@@ -28,14 +28,17 @@ type config struct {
 	pgBouncer   bool
 	listen      string
 	opsListen   string
+	opsURL      *url.URL // nil: nobody signs in to the operator page
 	stopDelay   time.Duration
 
-	domain       string
-	baseURL      string
-	clientID     string
-	clientSecret string
-	audience     string
-	share        float64
+	domain          string
+	baseURL         string
+	clientID        string
+	clientSecret    string
+	opsClientID     string
+	opsClientSecret string
+	audience        string
+	share           float64
 
 	actionSecrets []string
 	streamTokens  []string
@@ -81,30 +84,33 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		f.errs = append(f.errs, err)
 	}
 	c := config{
-		databaseURL:   f.text("database_url"),
-		dataDir:       f.text("data_dir"),
-		pgBouncer:     f.yes("pgbouncer"),
-		listen:        f.address("listen"),
-		opsListen:     f.address("ops_listen"),
-		stopDelay:     f.delay("stop_delay"),
-		domain:        f.domain("auth0_domain"),
-		baseURL:       f.loopbackURL("auth0_base_url"),
-		clientID:      f.text("auth0_client_id"),
-		clientSecret:  f.text("auth0_client_secret"),
-		audience:      f.text("auth0_audience"),
-		share:         f.fraction("auth0_share"),
-		actionSecrets: f.list("action_secrets"),
-		streamTokens:  f.list("event_stream_tokens"),
-		logTokens:     f.list("log_stream_tokens"),
-		eventTargets:  f.targets("event_targets"),
-		eraseKeys:     f.keys("erase_keys"),
-		follow:        f.oneOf("follow", worker.FollowAuto, worker.FollowEvents, worker.FollowLogs, worker.FollowOff),
-		schedule:      f.schedule("promote_schedule"),
-		reconcile:     f.scheduleOrOff("reconcile_schedule"),
-		emailClaim:    f.text("email_claim"),
-		logKey:        f.key("log_key"),
-		otlpEndpoint:  f.webURL("otlp_endpoint"),
-		logLevel:      f.level("log_level"),
+		databaseURL:     f.text("database_url"),
+		dataDir:         f.text("data_dir"),
+		pgBouncer:       f.yes("pgbouncer"),
+		listen:          f.address("listen"),
+		opsListen:       f.address("ops_listen"),
+		opsURL:          f.siteURL("ops_url"),
+		stopDelay:       f.delay("stop_delay"),
+		domain:          f.domain("auth0_domain"),
+		baseURL:         f.loopbackURL("auth0_base_url"),
+		clientID:        f.text("auth0_client_id"),
+		clientSecret:    f.text("auth0_client_secret"),
+		opsClientID:     f.text("auth0_ops_client_id"),
+		opsClientSecret: f.text("auth0_ops_client_secret"),
+		audience:        f.text("auth0_audience"),
+		share:           f.fraction("auth0_share"),
+		actionSecrets:   f.list("action_secrets"),
+		streamTokens:    f.list("event_stream_tokens"),
+		logTokens:       f.list("log_stream_tokens"),
+		eventTargets:    f.targets("event_targets"),
+		eraseKeys:       f.keys("erase_keys"),
+		follow:          f.oneOf("follow", worker.FollowAuto, worker.FollowEvents, worker.FollowLogs, worker.FollowOff),
+		schedule:        f.schedule("promote_schedule"),
+		reconcile:       f.scheduleOrOff("reconcile_schedule"),
+		emailClaim:      f.text("email_claim"),
+		logKey:          f.key("log_key"),
+		otlpEndpoint:    f.webURL("otlp_endpoint"),
+		logLevel:        f.level("log_level"),
 		policy: auth0sync.Policy{
 			TrustedProviders:   f.list("trusted_providers"),
 			ConnectionPriority: f.list("connection_priority"),
@@ -114,6 +120,7 @@ func (s settings) config(getenv func(string) string, n needs) (config, error) {
 		unlinks: worker.Breaker{Share: f.fraction("unlink_share"), Least: f.number("unlink_least")},
 	}
 	f.secrets(c)
+	f.login()
 	if n >= needsAuth0 {
 		if c.domain == "" && c.baseURL == "" && f.text("auth0_domain")+f.text("auth0_base_url") == "" {
 			f.add("auth0_domain", "your tenant, such as acme.eu.auth0.com (or auth0_base_url for a simulator)")
@@ -262,6 +269,31 @@ func (f *faults) webURL(key string) string {
 		f.add(key, "a URL such as http://127.0.0.1:4318, without credentials")
 	}
 	return text
+}
+
+// siteURL is a site's own, without anything behind its host.
+func (f *faults) siteURL(key string) *url.URL {
+	text := strings.TrimSuffix(f.text(key), "/")
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Hostname() == "" || text != u.Scheme+"://"+u.Host || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
+		f.add(key, "https:// and a host, such as https://ops.acme.example; http:// on loopback alone")
+		return nil
+	}
+	return u
+}
+
+// login sees to it that all is there for people to sign in, or nothing.
+func (f *faults) login() {
+	if f.text("ops_url")+f.text("auth0_ops_client_id")+f.text("auth0_ops_client_secret") == "" {
+		return
+	}
+	f.required("ops_url", "where people open the operator page, since an application to sign in by is set")
+	f.required("auth0_ops_client_id", "the id of a regular web application, for people to sign in to the operator page")
+	f.required("auth0_ops_client_secret", "that application's secret")
+	f.required("auth0_audience", "the identifier of the API whose permissions the operator page goes by")
 }
 
 func isLoopback(host string) bool {

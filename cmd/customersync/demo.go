@@ -371,7 +371,7 @@ curl -s "$API/customer/v1/customers/me" -H "ahiko-app-id: $APP_ID" -H "Authoriza
 curl -s "$API/customer/v1/customers" -H "ahiko-app-id: $APP_ID" -H "Authorization: Bearer $MACHINE_TOKEN" -H "Content-Type: application/json" -d '{"first_name":"Joan","last_name":"Clarke","email_address":"joan@example.com"}'
 curl -s "$SIM/_sim/signup" -d '{"email":"joan@example.com","connection":"google-oauth2"}'
 curl -s "$API/customer/v1/customers?email_address=joan@example.com" -H "ahiko-app-id: $APP_ID" -H "Authorization: Bearer $MACHINE_TOKEN"
-# is it well?
+# is it well? For people the same is at %[6]s/ops/
 curl -s %[6]s/readyz
 
 Ctrl-C ends it.

@@ -175,6 +175,11 @@ func assemble(ctx context.Context, c config, dsn string, log *zap.Logger, regist
 	plans := planning.New(ctx, s, w, log)
 	events := outgoing.New(outgoing.Config{Targets: c.eventTargets, Holder: holder(), Logger: log, Metrics: registry}, s)
 	page := ops.PageConfig{Loopback: c.opsLoopback(), Logger: log, Self: w, Checks: checks, Planner: plans}
+	if c.opsURL != nil {
+		page.Login = &ops.Login{
+			URL: c.opsURL, Issuer: c.issuer(), ClientID: c.opsClientID, ClientSecret: c.opsClientSecret, Audience: c.audience, Tokens: server,
+		}
+	}
 	return &daemon{s, w, events, plans, server, opsHandler(ops.New(checks, registry), ops.NewPage(page, s))}, nil
 }
 

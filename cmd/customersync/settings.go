@@ -24,12 +24,15 @@ type settings struct {
 	DataDir     string `name:"data-dir" from:"CUSTOMERSYNC_DATA_DIR" placeholder:"DIR" help:"Where the embedded database lives; default /var/lib/customersync as root, else ~/.local/share/customersync."`
 	PgBouncer   string `name:"pgbouncer" from:"CUSTOMERSYNC_PGBOUNCER" placeholder:"BOOL" preset:"false" help:"The database is behind PgBouncer in transaction mode."`
 	Listen      string `name:"listen" from:"CUSTOMERSYNC_LISTEN" placeholder:"ADDR" preset:"127.0.0.1:8080" help:"Address of the API and the webhook."`
-	OpsListen   string `name:"ops-listen" from:"CUSTOMERSYNC_OPS_LISTEN" placeholder:"ADDR" preset:"127.0.0.1:9090" help:"Address of /livez, /readyz and /metrics, and on loopback of the operator page /ops/."`
+	OpsListen   string `name:"ops-listen" from:"CUSTOMERSYNC_OPS_LISTEN" placeholder:"ADDR" preset:"127.0.0.1:9090" help:"Address of /livez, /readyz and /metrics, and of the operator page /ops/, which is shown on loopback alone unless people sign in to it."`
+	OpsURL      string `name:"ops-url" from:"CUSTOMERSYNC_OPS_URL" placeholder:"URL" help:"Where people open the operator page, such as https://ops.acme.example; they sign in at Auth0 then. https, unless it is on loopback."`
 	StopDelay   string `name:"stop-delay" from:"CUSTOMERSYNC_STOP_DELAY" placeholder:"DURATION" preset:"5s" help:"How long requests are still taken after SIGTERM, while /readyz fails: load balancers need that to notice. 0s where none is."`
 
 	Auth0Domain       string `name:"auth0-domain" from:"AUTH0_DOMAIN" placeholder:"HOST" help:"The tenant, such as acme.eu.auth0.com."`
 	Auth0ClientID     string `name:"auth0-client-id" from:"AUTH0_CLIENT_ID" placeholder:"ID" help:"Machine-to-machine application with read:users on the Management API."`
 	Auth0ClientSecret string `kong:"-" name:"auth0-client-secret" from:"AUTH0_CLIENT_SECRET" secret:"" help:"That application's secret."`
+	OpsClientID       string `name:"auth0-ops-client-id" from:"AUTH0_OPS_CLIENT_ID" placeholder:"ID" help:"Regular web application that people sign in to the operator page by."`
+	OpsClientSecret   string `kong:"-" name:"auth0-ops-client-secret" from:"AUTH0_OPS_CLIENT_SECRET" secret:"" help:"That application's secret."`
 	Auth0Audience     string `name:"auth0-audience" from:"AUTH0_AUDIENCE" placeholder:"URI" help:"Identifier of this API in access tokens."`
 	Auth0BaseURL      string `name:"auth0-base-url" from:"AUTH0_BASE_URL" placeholder:"URL" help:"A simulator on loopback instead of a tenant: issuer and Management API."`
 	Auth0Share        string `name:"auth0-share" from:"CUSTOMERSYNC_AUTH0_SHARE" placeholder:"FRACTION" preset:"0.5" help:"Share of the tenant's rate limit to use; the rest is left to its other applications."`

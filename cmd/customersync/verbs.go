@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -256,6 +257,7 @@ type simCmd struct {
 	ActionSecret string        `help:"Secret it signs with." placeholder:"whsec_…"`
 	StreamURL    string        `help:"Where the Event Stream posts." placeholder:"URL"`
 	StreamToken  string        `help:"Its bearer token." placeholder:"TOKEN"`
+	OpsURL       string        `help:"Where the operator page is that people may sign in to." default:"http://127.0.0.1:9090" placeholder:"URL" name:"sim-ops-url"`
 }
 
 // Run serves a simulated tenant.
@@ -279,6 +281,8 @@ func (v simCmd) Run(ctx context.Context, p process) error {
 	}
 	url := "http://" + listener.Addr().String()
 	tenant.SetBaseURL(url)
+	page := strings.TrimSuffix(v.OpsURL, "/")
+	tenant.SetApplication([]string{page + "/ops/callback"}, []string{page + "/ops/signed-out"})
 	_, _ = fmt.Fprintf(p.stdout, `Simulated Auth0 tenant on %[1]s. For the daemon:
 
   export AUTH0_BASE_URL=%[1]s AUTH0_CLIENT_ID=%[2]s AUTH0_CLIENT_SECRET=%[3]s AUTH0_AUDIENCE=%[4]s
@@ -286,7 +290,13 @@ func (v simCmd) Run(ctx context.Context, p process) error {
 Sign somebody up:
 
   curl -s %[1]s/_sim/signup -d '{"email":"ada@example.com","connection":"google-oauth2"}'
-`, url, v.ClientID, v.ClientSecret, v.Audience)
+
+Have people sign in to the operator page, somebody with the password "password":
+
+  export CUSTOMERSYNC_OPS_URL=%[5]s AUTH0_OPS_CLIENT_ID=sim-web AUTH0_OPS_CLIENT_SECRET=sim-web-secret
+  curl -s %[1]s/_sim/signup -d '{"email":"sam@acme.example"}'
+  curl -s %[1]s/_sim/permissions -d '{"email":"sam@acme.example","permissions":["ops:read","ops:pii","ops:act"]}'
+`, url, v.ClientID, v.ClientSecret, v.Audience, page)
 	return serveUntil(ctx, listener, tenant)
 }
 

@@ -22,6 +22,9 @@ locals {
     "create:customers" = "Create customers"
     "update:customers" = "Change and link customers"
     "delete:customers" = "Close customers"
+    "ops:read"         = "See the operator page"
+    "ops:pii"          = "Have e-mail addresses revealed on the operator page"
+    "ops:act"          = "Act on customers on the operator page"
   }
   actions = {
     post-user-registration = { version = "v2", file = "post-user-registration.js" }
@@ -68,6 +71,26 @@ resource "auth0_client_grant" "daemon" {
 
 data "auth0_client" "daemon" {
   client_id = auth0_client.daemon.id
+}
+
+# The application that people sign in to the operator page by. Give them the permissions
+# ops:… by roles.
+resource "auth0_client" "ops" {
+  count = var.ops_url == "" ? 0 : 1
+
+  name                = "customersync operator page"
+  description         = "Sign-in to the operator page of customersync"
+  app_type            = "regular_web"
+  oidc_conformant     = true
+  grant_types         = ["authorization_code"]
+  callbacks           = ["${var.ops_url}/ops/callback"]
+  allowed_logout_urls = ["${var.ops_url}/ops/signed-out"]
+}
+
+data "auth0_client" "ops" {
+  count = var.ops_url == "" ? 0 : 1
+
+  client_id = auth0_client.ops[0].id
 }
 
 resource "auth0_action" "report" {

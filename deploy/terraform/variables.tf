@@ -36,6 +36,17 @@ variable "event_stream_token" {
   default     = ""
 }
 
+variable "ops_url" {
+  description = "Where people open the operator page: CUSTOMERSYNC_OPS_URL, without a slash at its end. Empty: nobody signs in to it."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(https://[^/]+)?$", var.ops_url))
+    error_message = "Expected https:// and a host, such as https://ops.acme.example."
+  }
+}
+
 variable "daemon_scopes" {
   description = "Scopes of the daemon: read:users, and what is followed without a webhook."
   type        = list(string)
