@@ -2,6 +2,7 @@ package docs
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -26,6 +27,8 @@ type call struct {
 	Method, Path         string
 	Summary, Description string
 	Curl                 string
+	Body                 string // an example of it; "" if the call has none
+	Open                 bool   // needs neither key nor token
 	Parameters           []parameter
 	Answers              []answer
 }
@@ -170,13 +173,34 @@ func (s source) call(method, at string, o operation) (call, error) {
 		a.Status = status
 		c.Answers = append(c.Answers, a)
 	}
+	c.Open = o.Security != nil && len(*o.Security) == 0
 	var err error
-	c.Curl, err = s.curl(c, o)
-	return c, err
+	c.Body, err = s.bodyOf(o)
+	if err != nil {
+		return c, fmt.Errorf("%s %s: %w", method, at, err)
+	}
+	c.Curl = curl(c)
+	return c, nil
+}
+
+// bodyOf is the example of a call's body.
+func (s source) bodyOf(o operation) (string, error) {
+	if o.RequestBody == nil {
+		return "", nil
+	}
+	b := *o.RequestBody
+	if b.Ref != "" {
+		b = s.Components.RequestBodies[path.Base(b.Ref)]
+	}
+	example, err := json.Marshal(b.Content["application/json"].Example)
+	if err != nil || string(example) == "null" {
+		return "", errors.New("its body has no example")
+	}
+	return string(example), nil
 }
 
 // curl is the call as a line for a shell.
-func (s source) curl(c call, o operation) (string, error) {
+func curl(c call) string {
 	address, mark := strings.ReplaceAll(c.Path, "{customer_id}", "$CUSTOMER_ID"), "?"
 	for _, p := range c.Parameters {
 		if p.In == "query" && p.Required {
@@ -188,19 +212,11 @@ func (s source) curl(c call, o operation) (string, error) {
 		line += "-X " + c.Method + " "
 	}
 	line += `"$API` + address + `"`
-	if o.Security == nil || len(*o.Security) > 0 {
+	if !c.Open {
 		line += ` -H "ahiko-app-id: $APP_ID" -H "Authorization: Bearer $TOKEN"`
 	}
-	if o.RequestBody == nil {
-		return line, nil
+	if c.Body != "" {
+		line += ` -H "Content-Type: application/json" -d '` + c.Body + `'`
 	}
-	b := *o.RequestBody
-	if b.Ref != "" {
-		b = s.Components.RequestBodies[path.Base(b.Ref)]
-	}
-	example, err := json.Marshal(b.Content["application/json"].Example)
-	if err != nil || string(example) == "null" {
-		return line, fmt.Errorf("%s %s: its body has no example", c.Method, c.Path)
-	}
-	return line + ` -H "Content-Type: application/json" -d '` + string(example) + `'`, nil
+	return line
 }

@@ -11,7 +11,8 @@ type configCmd struct {
 }
 
 type configListCmd struct {
-	Markdown bool `help:"Print the table of the README."`
+	Markdown bool `help:"Print the table of deploy/docs/configuration.md." xor:"how"`
+	JSON     bool `help:"Print JSON, a line for each setting." xor:"how"`
 }
 
 // Run lists the settings.
@@ -21,6 +22,10 @@ func (v configListCmd) Run(p process, s *settings) error {
 		return err
 	}
 	for _, one := range s.list() {
+		if v.JSON {
+			p.printJSON(map[string]any{"setting": one.key, "environment": one.env, "flag": one.flag(), "default": one.preset, "secret": one.secret, "help": one.help})
+			continue
+		}
 		_, err := fmt.Fprintf(p.stdout, "%s\n    %s\n    file: %s%s%s\n", one.env, one.help, one.key, prefixed("   flag: ", one.flag()), prefixed("   default: ", one.preset))
 		if err != nil {
 			return err

@@ -19,8 +19,8 @@ import (
 )
 
 type customersCmd struct {
-	Export customersExportCmd `cmd:"" help:"Write all customers as CSV or NDJSON. Such as: customersync customers export --out customers.csv"`
-	Import customersImportCmd `cmd:"" help:"Make customers of a CSV or NDJSON file. Such as: customersync customers import people.csv --dry-run"`
+	Export customersExportCmd `cmd:"" help:"Write all customers as CSV or NDJSON."`
+	Import customersImportCmd `cmd:"" help:"Make customers of a CSV or NDJSON file."`
 }
 
 type customersExportCmd struct {

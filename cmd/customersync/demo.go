@@ -6,18 +6,17 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/ahiko-io/customersync/api/client"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
 	"github.com/ahiko-io/customersync/store"
@@ -40,6 +39,7 @@ type demo struct {
 	ops     string
 	sim     string
 	dsn     string
+	shop    *client.Client // the shop's back end
 	appID   string
 	machine string // access tokens
 	user    string
@@ -162,6 +162,9 @@ func (d *demo) introduce(ctx context.Context) error {
 	d.machine = d.tenant.MintMachineToken("demo-shop", auth0sim.TokenOptions{
 		Permissions: []string{"read:customers", "create:customers", "update:customers", "delete:customers"},
 	})
+	if d.shop, err = client.New(client.Config{URL: d.api, AppKey: d.appID, Token: client.StaticToken(d.machine)}); err != nil {
+		return err
+	}
 	d.line("Up: API %s, health and metrics %s, simulated Auth0 %s", d.api, d.ops, d.sim)
 	return nil
 }
@@ -243,61 +246,30 @@ func (d *demo) tell(ctx context.Context) error {
 // person is a customer of the story.
 type person struct {
 	name string
-	id   customer.ID
+	id   string
 	key  customer.EmailKey
 }
 
 func (d *demo) create(ctx context.Context, first, last, address string) (person, error) {
-	body, err := json.Marshal(map[string]string{"first_name": first, "last_name": last, "email_address": address})
+	id, err := d.shop.Create(ctx, client.NewCustomer{FirstName: first, LastName: last, EmailAddress: address})
 	if err != nil {
-		return person{}, err
-	}
-	var answer struct {
-		ID customer.ID `json:"customer_id"`
-	}
-	if err := d.call(ctx, http.MethodPost, "/customer/v1/customers", body, &answer); err != nil {
 		return person{}, err
 	}
 	d.line("The shop creates %s %s: auth_pending", first, last)
-	return person{first, answer.ID, customer.EmailKey(address)}, nil
-}
-
-// call asks the API as the shop's back end would.
-func (d *demo) call(ctx context.Context, method, path string, body []byte, into any) error {
-	req, err := http.NewRequestWithContext(ctx, method, d.api+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+d.machine)
-	req.Header.Set("Ahiko-App-Id", d.appID)
-	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }() // read to its end
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s %s: status %d", method, path, res.StatusCode)
-	}
-	return json.NewDecoder(res.Body).Decode(into)
+	return person{first, id, customer.EmailKey(address)}, nil
 }
 
 // untilActive waits for a person to be in step, and says how long that took.
 func (d *demo) untilActive(ctx context.Context, p person, since time.Time) error {
-	var answer struct {
-		Data struct {
-			Lifecycle  customer.Lifecycle `json:"customer_lifecycle"`
-			AuthUserID string             `json:"auth_user_id"`
-		} `json:"data"`
+	found, err := d.shop.WaitActive(ctx, client.ByID(p.id), demoWithin)
+	if err != nil {
+		return err
 	}
-	err := d.until(ctx, p.name+" to be active", func() (bool, error) {
-		err := d.call(ctx, http.MethodGet, "/customer/v1/customers?email_address="+url.QueryEscape(string(p.key)), nil, &answer)
-		return answer.Data.Lifecycle == customer.Active, err
-	})
-	if err == nil {
-		d.line("%s is active, linked to %s, after %s", p.name, answer.Data.AuthUserID, rounded(time.Since(since)))
+	if found.Lifecycle != client.Active {
+		return fmt.Errorf("waited in vain for %s to be active", p.name)
 	}
-	return err
+	d.line("%s is active, linked to %s, after %s", p.name, found.AuthUserID, rounded(time.Since(since)))
+	return nil
 }
 
 func rounded(t time.Duration) time.Duration {

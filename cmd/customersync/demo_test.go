@@ -106,11 +106,11 @@ func checkCurlLines(t *testing.T, screen []string) {
 	}
 }
 
-func TestTheReadmeListsTheSettings(t *testing.T) {
+func TestThePageOfSettingsIsTheirs(t *testing.T) {
 	t.Parallel()
-	readme, err := os.ReadFile("../../README.md")
+	page, err := os.ReadFile("../../deploy/docs/configuration.md")
 	must(t, err)
-	if !strings.Contains(string(readme), (settings{}).markdown()) {
-		t.Error("README.md: the table of settings is not that of customersync config --markdown: make docs")
+	if !strings.Contains(string(page), "<!-- settings -->\n"+(settings{}).markdown()+"<!-- /settings -->") {
+		t.Error("deploy/docs/configuration.md: the table is not that of customersync config list --markdown: make docs")
 	}
 }

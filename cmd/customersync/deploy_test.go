@@ -127,3 +127,24 @@ func TestTerraformAndTheDeployToolMakeTheActionsThatSetupMakes(t *testing.T) {
 		}
 	}
 }
+
+// The permissions that the program asks for are those that tenants are given.
+func TestTenantsAreGivenEveryPermission(t *testing.T) {
+	t.Parallel()
+	quoted := regexp.MustCompile(`= "([a-z]+:[a-z]+)"`)
+	for _, file := range []string{"auth.go", "ops/routes.go"} {
+		source, err := os.ReadFile("../../api/" + file)
+		must(t, err)
+		names := quoted.FindAllStringSubmatch(string(source), -1)
+		if len(names) < 3 {
+			t.Errorf("api/%s: %d permissions found", file, len(names))
+		}
+		for _, name := range names {
+			for _, assets := range []string{"auth0/tenant.yaml", "terraform/main.tf", "auth0/README.md"} {
+				if !strings.Contains(asset(t, assets), name[1]) {
+					t.Errorf("%s has no %s", assets, name[1])
+				}
+			}
+		}
+	}
+}

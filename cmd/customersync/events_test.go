@@ -5,11 +5,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ahiko-io/customersync/api/client"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
 	"github.com/ahiko-io/customersync/store/storetest"
@@ -38,41 +38,25 @@ func TestTheDaemonDeliversWhatItsFeedSays(t *testing.T) {
 		targets, err := s.EventTargets(t.Context())
 		return err == nil && len(targets) == 1
 	})
-	_, key, err := s.CreateAppKey(t.Context(), "test")
-	must(t, err)
-	token := sim.MintMachineToken("shop", auth0sim.TokenOptions{Permissions: []string{"read:customers", "create:customers", "update:customers", "erase:customers"}})
-	do := func(method, path, body string) (got struct {
-		ID   string `json:"customer_id"`
-		Data json.RawMessage
-	}) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, d.api+"/customer/v1"+path, strings.NewReader(body))
-		must(t, err)
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Ahiko-App-Id", key)
-		r.Header.Set("Authorization", "Bearer "+token)
-		res, err := http.DefaultClient.Do(r)
-		must(t, err)
-		defer res.Body.Close()
-		if res.StatusCode != http.StatusOK {
-			t.Fatalf("%s %s: %d", method, path, res.StatusCode)
-		}
-		must(t, json.NewDecoder(res.Body).Decode(&got))
-		return got
-	}
+	shop := clientOf(t, d, s, sim, "read:customers", "create:customers", "update:customers", "erase:customers")
 	eventually(t, "signing keys", func() bool { status, _ := get(t, d.ops+"/readyz"); return status == http.StatusOK })
-	id := do("POST", "/customers", `{"first_name":"Ada","last_name":"Lovelace"}`).ID
-	do("PATCH", "/customers/"+id, `{"last_name":"King"}`)
-	var feed []any
-	must(t, json.Unmarshal(do("GET", "/events", "").Data, &feed))
-	for i := range 2 {
-		var delivered any
-		must(t, json.Unmarshal([]byte(<-came), &delivered))
-		if !reflect.DeepEqual(delivered, feed[i]) {
-			t.Errorf("delivered %v, in the feed %v", delivered, feed[i])
+	id, err := shop.Create(t.Context(), client.NewCustomer{FirstName: "Ada", LastName: "Lovelace"})
+	must(t, err)
+	must(t, shop.Update(t.Context(), client.ByID(id), client.LastName("King")))
+	for page, err := range shop.Events(t.Context(), "", 0) {
+		must(t, err)
+		for _, listed := range page.Events {
+			var delivered client.Event
+			words := json.NewDecoder(strings.NewReader(<-came))
+			words.DisallowUnknownFields()
+			must(t, words.Decode(&delivered))
+			if delivered != listed || listed.CustomerID != id {
+				t.Errorf("delivered %v, in the feed %v", delivered, listed)
+			}
 		}
 	}
-	do("DELETE", "/customers/"+id+"?erase=true", "")
+	_, err = shop.Erase(t.Context(), client.ByID(id))
+	must(t, err)
 	if last := <-came; !strings.Contains(last, `"customer.erased"`) || !strings.Contains(last, id) {
 		t.Errorf("last came %s", last)
 	}

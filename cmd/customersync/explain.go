@@ -14,6 +14,7 @@ import (
 
 type explainCmd struct {
 	Customer string `arg:"" help:"E-mail address or customer_id."`
+	JSON     bool   `help:"Print JSON."`
 }
 
 // Run tells why a customer is in its state.
@@ -26,6 +27,10 @@ func (v explainCmd) Run(ctx context.Context, p process, s *settings) error {
 		e, err := st.Explain(ctx, id)
 		if err != nil {
 			return err
+		}
+		if v.JSON {
+			p.printJSON(explanationJSON(e))
+			return nil
 		}
 		_, err = io.WriteString(p.stdout, inWords(e))
 		return err
@@ -73,6 +78,25 @@ func inWords(e customer.Explanation) string {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+// explanationJSON has the members that the API's answer has, and the customer's own.
+// Times are texts, "" for none.
+func explanationJSON(e customer.Explanation) map[string]any {
+	meaning, history := e.Meaning(), []map[string]any{}
+	for _, h := range e.History {
+		history = append(history, map[string]any{
+			"version": h.Version, "at": timeText(h.At), "change": h.What, "field": h.Field, "from": h.From, "to": h.To,
+			"from_lifecycle": h.FromLifecycle, "to_lifecycle": h.ToLifecycle, "by": h.Cause.Kind, "actor": h.Cause.Actor,
+			"request_id": h.Cause.RequestID, "why": h.Cause.Why, "evidence": h.Evidence,
+		})
+	}
+	return map[string]any{
+		"customer_id": e.ID, "first_name": e.FirstName, "last_name": e.LastName, "email_address": e.Email.Address, "auth_user_id": e.AuthUserID,
+		"customer_lifecycle": e.Lifecycle, "reason": e.Reason, "sentence": meaning.Sentence, "who_acts": meaning.Who, "then": meaning.Next,
+		"auth0_asked_at": timeText(e.AskedAt), "next_look_at": timeText(e.Next), "looks_without_change": e.Misses,
+		"candidates": candidatesJSON(e.Candidates), "history": history,
+	}
 }
 
 func orNever(t time.Time) string {

@@ -1,9 +1,13 @@
 package main
 
-import "context"
+import (
+	"context"
+	"strings"
+)
 
 type healthCmd struct {
 	Live bool `help:"Ask only whether the process answers, not whether it can serve."`
+	JSON bool `help:"Print JSON."`
 }
 
 // Run asks the daemon of this machine how it is, for those who can run a program but
@@ -17,5 +21,13 @@ func (v healthCmd) Run(ctx context.Context, p process, s *settings) error {
 	if v.Live {
 		path = "/livez"
 	}
-	return probe(ctx, c.opsListen, path)
+	err = probe(ctx, c.opsListen, path)
+	if v.JSON {
+		says := ""
+		if err != nil {
+			says = strings.TrimSpace(err.Error())
+		}
+		p.printJSON(map[string]any{"asked": path, "healthy": err == nil, "says": says})
+	}
+	return err
 }

@@ -43,7 +43,7 @@ type process struct {
 
 // cli is the command line.
 type cli struct {
-	Settings settings `embed:""`
+	Settings settings `embed:"" group:"settings"`
 
 	Serve     serveCmd     `cmd:"" help:"Run the daemon: API, webhook target and worker."`
 	Sync      syncCmd      `cmd:"" help:"Look once at every customer that is due, then end."`
@@ -62,14 +62,14 @@ type cli struct {
 	Metrics   metricsCmd   `cmd:"" help:"List the metrics of the daemon."`
 	Demo      demoCmd      `cmd:"" help:"Show the main job on a throw-away database and a simulated Auth0."`
 	Sim       simCmd       `cmd:"" help:"Run a simulated Auth0 tenant on loopback."`
+	Version   versionCmd   `cmd:"" help:"Say which build this is."`
 
 	Completion kongcompletion.Completion `cmd:"" help:"Say how verbs and flags are completed in bash, zsh or fish; with -c, print the code for that."`
 }
 
 const description = `Keeps the customers in your Postgres in step with the users in Auth0.
 
-Settings come from flags, then the environment, then the YAML file named by
---config. "customersync config" lists them.
+Settings come from flags, then the environment, then the YAML file named by --config. "customersync config" lists them, "customersync VERB --help" shows how a verb is called.
 
 Exit codes: 0 ok, 1 failed, 2 wrong command line or configuration, 3 partly done, or waiting for a person.`
 
@@ -83,11 +83,14 @@ func (p process) run(ctx context.Context, args []string) error {
 		kong.Writers(p.stdout, p.stderr),
 		kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
-		kong.UsageOnError(),
+		kong.ExplicitGroups([]kong.Group{{Key: "settings", Title: settingsTitle}}),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(p),
 	)
 	if err != nil {
+		return err
+	}
+	if err := teach(parser); err != nil {
 		return err
 	}
 	kongcompletion.Register(parser) // a shell that asks what may come next is answered, and the program ends
@@ -96,7 +99,7 @@ func (p process) run(ctx context.Context, args []string) error {
 		return nil
 	}
 	if err != nil {
-		return usageError{fmt.Errorf("%w (try customersync --help)", err)}
+		return wrongUsage(err)
 	}
 	return verb.Run(&c.Settings)
 }

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ahiko-io/customersync/api/client"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
 	"github.com/ahiko-io/customersync/store"
@@ -195,6 +196,18 @@ func openDSN(t *testing.T, dsn string) *store.Store {
 	return s
 }
 
+// clientOf is an application's client of a daemon, which may do what is said.
+func clientOf(t *testing.T, d *daemonProcess, s *store.Store, sim *auth0sim.Tenant, permissions ...string) *client.Client {
+	t.Helper()
+	_, key, err := s.CreateAppKey(t.Context(), "test")
+	must(t, err)
+	c, err := client.New(client.Config{
+		URL: d.api, AppKey: key, Token: client.StaticToken(sim.MintMachineToken("shop", auth0sim.TokenOptions{Permissions: permissions})),
+	})
+	must(t, err)
+	return c
+}
+
 func pending(t *testing.T, s *store.Store, address string) customer.ID {
 	t.Helper()
 	email, err := customer.ParseEmail(address)
@@ -320,14 +333,11 @@ func TestServeHealsWhenTheDatabaseAndAuth0ComeUp(t *testing.T) {
 	if status, body := get(t, d.api+"/customer/v1/customers"); status != 403 {
 		t.Errorf("API without key: %d %s", status, body)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.api+"/customer/v1/customers", nil)
+	stranger, err := client.New(client.Config{URL: d.api, AppKey: strings.Repeat("a", 32), Token: client.StaticToken("none"), Tries: 1})
 	must(t, err)
-	req.Header.Set("Ahiko-App-Id", strings.Repeat("a", 32))
-	res, err := http.DefaultClient.Do(req)
-	must(t, err)
-	must(t, res.Body.Close())
-	if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
-		t.Errorf("API without database: %d", res.StatusCode)
+	var refused *client.Error
+	if _, err := stranger.Customer(t.Context(), client.ByID(client.Me)); !errors.As(err, &refused) || refused.Status != 503 || refused.RetryAfter == 0 {
+		t.Errorf("API without database: %v", err)
 	}
 	door, err = net.Listen("tcp", address)
 	must(t, err)
@@ -569,18 +579,15 @@ func TestKeysInAnEmbeddedDatabaseThatTheDaemonRuns(t *testing.T) {
 	if made.code != 0 || key == nil {
 		t.Fatalf("create: %+v", made)
 	}
-	call := func() int {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, d.api+"/customer/v1/customers", nil)
-		must(t, err)
-		req.Header.Set("Ahiko-App-Id", key[1])
-		req.Header.Set("Authorization", "Bearer "+sim.MintMachineToken("shop", auth0sim.TokenOptions{Permissions: []string{"read:customers"}}))
-		res, err := http.DefaultClient.Do(req)
-		must(t, err)
-		must(t, res.Body.Close())
-		return res.StatusCode
+	token := sim.MintMachineToken("shop", auth0sim.TokenOptions{Permissions: []string{"read:customers"}})
+	shop, err := client.New(client.Config{URL: d.api, AppKey: key[1], Token: client.StaticToken(token)})
+	must(t, err)
+	find := func() error {
+		_, err := shop.Customer(t.Context(), client.ByEmail("ada@example.com"))
+		return err
 	}
-	if status := call(); status != 200 {
-		t.Errorf("with the new key: %d", status)
+	if err := find(); !errors.Is(err, client.ErrCustomerNotFound) {
+		t.Errorf("with the new key: %v", err)
 	}
 	id := regexp.MustCompile(`id: +(key_\w+)`).FindStringSubmatch(made.stdout)[1]
 	if got := runProgram(t, env, "keys", "list"); got.code != 0 || !strings.Contains(got.stdout, id) || strings.Contains(got.stdout, key[1]) {
@@ -589,7 +596,7 @@ func TestKeysInAnEmbeddedDatabaseThatTheDaemonRuns(t *testing.T) {
 	if got := runProgram(t, env, "keys", "revoke", id); got.code != 0 {
 		t.Errorf("revoke: %+v", got)
 	}
-	eventually(t, "the key to be refused", func() bool { return call() == 403 })
+	eventually(t, "the key to be refused", func() bool { return errors.Is(find(), client.ErrAppIDUnknown) })
 	if code := d.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

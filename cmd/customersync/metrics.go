@@ -13,7 +13,8 @@ import (
 )
 
 type metricsCmd struct {
-	Markdown bool `help:"Print the tables of deploy/docs/metrics.md."`
+	Markdown bool `help:"Print the tables of deploy/docs/metrics.md." xor:"how"`
+	JSON     bool `help:"Print JSON, a line for each metric." xor:"how"`
 }
 
 // Run lists the metrics, as the parts of the daemon register them.
@@ -29,6 +30,10 @@ func (v metricsCmd) Run(p process) error {
 	}
 	for _, m := range all {
 		if !m.ours() && v.Markdown {
+			continue
+		}
+		if v.JSON {
+			p.printJSON(map[string]any{"name": m.name, "type": m.kind, "labels": append([]string{}, m.labels...), "help": m.help})
 			continue
 		}
 		if _, err := fmt.Fprint(p.stdout, print(m)); err != nil {

@@ -3,14 +3,14 @@ package main
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
 
-	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
+	"github.com/ahiko-io/customersync/api/client"
 	"github.com/ahiko-io/customersync/customer"
 	"github.com/ahiko-io/customersync/store/storetest"
 )
@@ -83,15 +83,10 @@ func TestARequestIsLoggedWithAHashOfTheAddressItNames(t *testing.T) {
 	dsn := storetest.DSN(t)
 	d := startServe(t, append(env, "DATABASE_URL="+dsn, "CUSTOMERSYNC_LOG_KEY=0123456789abcdef"))
 	eventually(t, "readiness", func() bool { status, _ := get(t, d.ops+"/readyz"); return status == 200 })
-	_, key, err := openDSN(t, dsn).CreateAppKey(t.Context(), "shop")
-	must(t, err)
-	token := sim.MintMachineToken("shop", auth0sim.TokenOptions{Permissions: []string{"read:customers"}})
-	req, err := http.NewRequestWithContext(t.Context(), "GET", d.api+"/customer/v1/customers?email_address=Ada%40EXAMPLE.com", nil)
-	must(t, err)
-	req.Header = http.Header{"Authorization": {"Bearer " + token}, "Ahiko-App-Id": {key}, "X-Request-Id": {"hashed"}}
-	res, err := http.DefaultClient.Do(req)
-	must(t, err)
-	must(t, res.Body.Close())
+	shop := clientOf(t, d, openDSN(t, dsn), sim, "read:customers")
+	if _, err := shop.Customer(t.Context(), client.ByEmail("Ada@EXAMPLE.com"), client.RequestID("hashed")); !errors.Is(err, client.ErrCustomerNotFound) {
+		t.Error(err)
+	}
 	openssl := hmac.New(sha256.New, []byte("0123456789abcdef"))
 	openssl.Write([]byte("ada@example.com"))
 	want := fmt.Sprintf(`"email_hash":"%x"`, openssl.Sum(nil)[:8])

@@ -177,7 +177,7 @@ func readFile(path string) (map[string]string, []error) {
 	return values, errs
 }
 
-// markdown is the table of the README.
+// markdown is the table of deploy/docs/configuration.md.
 func (s settings) markdown() string {
 	var b strings.Builder
 	b.WriteString("| environment | flag | default | what |\n|---|---|---|---|\n")

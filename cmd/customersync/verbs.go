@@ -157,6 +157,7 @@ type keysCmd struct {
 
 type keysCreateCmd struct {
 	Name string `arg:"" help:"What the key is for."`
+	JSON bool   `help:"Print JSON."`
 }
 
 // Run makes an app key (R17).
@@ -165,6 +166,10 @@ func (v keysCreateCmd) Run(ctx context.Context, p process, s *settings) error {
 		id, key, err := st.CreateAppKey(ctx, v.Name)
 		if err != nil {
 			return err
+		}
+		if v.JSON {
+			p.printJSON(map[string]any{"id": id, "name": v.Name, "key": key})
+			return nil
 		}
 		_, err = fmt.Fprintf(p.stdout, "id:  %s\nkey: %s\n\nSend it as ahiko-app-id. It is not shown again.\n", id, key)
 		return err
@@ -206,7 +211,8 @@ func prefixed(prefix, s string) string {
 }
 
 type keysRevokeCmd struct {
-	ID string `arg:"" help:"The key's id, as list shows it."`
+	ID   string `arg:"" help:"The key's id, as list shows it."`
+	JSON bool   `help:"Print JSON."`
 }
 
 // Run revokes an app key. Replicas follow within ten seconds.
@@ -216,6 +222,10 @@ func (v keysRevokeCmd) Run(ctx context.Context, p process, s *settings) error {
 			return fmt.Errorf("there is no key %q (customersync keys list)", v.ID)
 		} else if err != nil {
 			return err
+		}
+		if v.JSON {
+			p.printJSON(map[string]any{"id": v.ID, "revoked": true})
+			return nil
 		}
 		_, err := fmt.Fprintf(p.stdout, "%s is revoked.\n", v.ID)
 		return err

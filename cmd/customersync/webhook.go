@@ -8,7 +8,7 @@ import (
 )
 
 type webhookCmd struct {
-	Send webhookSendCmd `cmd:"" help:"Sign a sample as our Action does and post it; it changes nothing. Such as: customersync webhook send https://api.acme.example/webhooks/auth0"`
+	Send webhookSendCmd `cmd:"" help:"Sign a sample as our Action does and post it; it changes nothing."`
 }
 
 type webhookSendCmd struct {

@@ -22,6 +22,7 @@ locals {
     "create:customers" = "Create customers"
     "update:customers" = "Change and link customers"
     "delete:customers" = "Close customers"
+    "erase:customers"  = "Erase customers, and all that is known of them"
     "ops:read"         = "See the operator page"
     "ops:pii"          = "Have e-mail addresses revealed on the operator page"
     "ops:act"          = "Act on customers on the operator page"
