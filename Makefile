@@ -62,6 +62,10 @@ microbench: ## Go benchmarks; compared with bin/microbench.old if there is one
 	$(GO) test -run '^$$' -bench . -count $(COUNT) ./api ./customer ./auth0sync | tee bin/microbench.new
 	@[ ! -e bin/microbench.old ] || $(BENCHSTAT) bin/microbench.old bin/microbench.new
 
+.PHONY: bench-pages
+bench-pages: postgres ## how long each page of the operator page takes at a million customers: median and 99th percentile
+	$(GO) test ./api/ops -run '^$$' -bench Pages -benchtime 100x -timeout 20m
+
 .PHONY: attacks
 attacks: postgres cc ## attack the daemon in full, for half an hour; SEED=n replays what a seed made
 	.ci/attacks $(SEED)

@@ -286,6 +286,9 @@ func (b *budget) shortage(ctx context.Context) time.Duration {
 func (b *budget) left() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if !b.known {
+		return -1
+	}
 	return int(b.remaining)
 }
 

@@ -7,6 +7,7 @@ type Cause struct {
 	Kind      CauseKind
 	Actor     string // Caller.Name, run number, or operator's name
 	RequestID string // R16; "" outside requests
+	Run       int64  // the run that made it; 0: none, or none that is noted
 	Why       string // a short sentence for support
 }
 
@@ -117,6 +118,7 @@ type Explanation struct {
 	Candidates []Candidate // with a reason that is a conflict: the Auth0 users it is between
 	Looking    bool        // it is due for a look, which has not been made
 	Next       time.Time   // when Auth0 is asked next; zero: not until something happens
+	Looks      []Look      // oldest first, the newest of them
 	History    []Change    // oldest first
 }
 

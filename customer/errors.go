@@ -21,6 +21,7 @@ var (
 	ErrNoEraseKey    = errors.New("there is no key to erase customers with")
 	ErrAuth0Refuses  = errors.New("Auth0 does not let us do it")
 	ErrAuth0Away     = errors.New("Auth0 cannot be asked just now")
+	ErrPlanBusy      = errors.New("a plan is being made or applied")
 	ErrForged        = errors.New("delivery is not authentic")
 )
 

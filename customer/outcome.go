@@ -82,6 +82,8 @@ type Link struct {
 	AuthUserID string
 	Fill       Email // address to fill in where the customer has none; zero: none
 	Evidence   Evidence
+	Since      time.Time // when both sides were there, the customer and its user as it is now
+	FoundBy    Finder    // what led to it; "": not counted among the lags
 }
 
 // Hold is the decision to leave a customer auth_pending for a reason. It is
@@ -93,6 +95,7 @@ type Hold struct {
 	Misses   int       // look-ups in a row that changed nothing, this one included
 	Asked    bool      // Auth0 was asked and answered
 	Due      time.Time // the Next as it was read: if it has moved, the Hold is dropped
+	By       string    // how it was looked for, as Look has it; "": it was not
 	// Candidates are the users of a conflict; none: those kept so far stay while the
 	// Reason does.
 	Candidates []Candidate

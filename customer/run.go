@@ -13,6 +13,29 @@ type Run struct {
 	BudgetWait time.Duration // spent waiting for room in the Auth0 rate limit
 	Lane       string        // how most were looked up: "look-up", "search", "export", "windows"; "" if nobody was
 	Note       string        // what went wrong, without personal data; "" if nothing did
+	AskedBy    string        // the person who wanted it; "": the clock or a delivery did
+	Why        string        // that person's reason
+}
+
+// Asked reports whether a person had the run made.
+func (r Run) Asked() bool { return r.AskedBy != "" }
+
+// LaneMeaning says why customers were looked up by this lane, "" for one that is not known.
+func (r Run) LaneMeaning() string {
+	switch r.Lane {
+	case "look-up":
+		return "Few were due, or somebody waited for them: asked for one by one, Auth0 answers with what is true at once."
+	case "search":
+		return "Many were due: one search asks for fifty of them, where one by one each would cost a call."
+	case "export":
+		if r.Kind == "reconcile" || r.Kind == "plan" {
+			return "All users of the tenant were read from one export job, which costs a dozen calls however many there are."
+		}
+		return "So many were due that one export of the whole tenant was cheaper than searching: a full reconcile looks them up."
+	case "windows":
+		return "All users of the tenant were read by searches, since Auth0 allows us no export."
+	}
+	return ""
 }
 
 // Tally counts what a run did.

@@ -20,6 +20,10 @@ type Status struct {
 	Inbox     Backlog
 }
 
+// Uncounted is where counts end that are made at a glance: so many stands for so many
+// or more.
+const Uncounted = 1000
+
 // LastRuns are the newest runs of a kind. A kind that goes on failing shows in
 // their distance.
 type LastRuns struct {

@@ -58,6 +58,9 @@ func (r row) customer() customer.Customer {
 // null is how the empty string is stored where the API shows null.
 func null(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
+// nullInt is how a number that is not there is stored.
+func nullInt(n int64) sql.NullInt64 { return sql.NullInt64{Int64: n, Valid: n != 0} }
+
 // nullTime is how the zero time is stored.
 func nullTime(t time.Time) sql.NullTime { return sql.NullTime{Time: t, Valid: !t.IsZero()} }
 

@@ -106,13 +106,13 @@ func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (d
 	}
 	ids, reasons, misses := make([]string, n), make([]string, n), make([]int64, n)
 	next, due, asked := make([]sql.NullTime, n), make([]sql.NullTime, n), make([]bool, n)
-	candidates := make([]sql.NullString, n)
+	candidates, by := make([]sql.NullString, n), make([]string, n)
 	for i, h := range holds {
 		if candidates[i], err = candidatesJSON(h.Candidates); err != nil {
 			return 0, err
 		}
 		ids[i], reasons[i], misses[i] = string(h.Customer), string(h.Reason), int64(h.Misses)
-		next[i], due[i], asked[i] = nullTime(h.Next), nullTime(h.Due), h.Asked
+		next[i], due[i], asked[i], by[i] = nullTime(h.Next), nullTime(h.Due), h.Asked, h.By
 	}
 	err = s.inTx(ctx, "hold", func(tx *sqlx.Tx) error {
 		if err := checkFence(ctx, tx, fence); err != nil {
@@ -124,11 +124,12 @@ func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (d
 			  checked_at = case when h.asked then clock_timestamp() else c.checked_at end,
 			  hint_auth_user_id = case when not h.asked then c.hint_auth_user_id end,
 			  hint_email = case when not h.asked then c.hint_email end,
-			  candidates = case when h.reason in ('several_users', 'user_taken') then coalesce(h.candidates::jsonb, c.candidates) end
-			from unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::bool[], $7::text[])
-			  as h(id, reason, misses, next, due, asked, candidates)
+			  candidates = case when h.reason in ('several_users', 'user_taken') then coalesce(h.candidates::jsonb, c.candidates) end,
+			  looks = `+foldedLooks+`
+			from unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[], $6::bool[], $7::text[], $8::text[])
+			  as h(id, reason, misses, next, due, asked, candidates, by)
 			where c.id = h.id and c.lifecycle = 'auth_pending' and c.next_check_at is not distinct from h.due`,
-			pq.Array(ids), pq.Array(reasons), pq.Array(misses), pq.Array(next), pq.Array(due), pq.Array(asked), pq.Array(candidates))
+			pq.Array(ids), pq.Array(reasons), pq.Array(misses), pq.Array(next), pq.Array(due), pq.Array(asked), pq.Array(candidates), pq.Array(by))
 		if err != nil {
 			return err
 		}

@@ -198,6 +198,7 @@ var erasing = []struct { //nolint:gochecknoglobals // a table
 	arguments    func(row, names) []any
 }{
 	{"event_deliveries", `delete from event_deliveries where customer_id = $1`, byID},
+	{"plan_rows", `delete from plan_rows where customer_id = $1 or auth_user_id = any($2::text[])`, byUsers},
 	{"history", `delete from history where customer_id = $1`, byID},
 	{"reveals", `delete from reveals where customer_id = $1`, byID},
 	{"customers", `delete from customers where id = $1`, byID},

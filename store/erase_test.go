@@ -62,6 +62,11 @@ func plant(t *testing.T, s *store.Store) customer.ID {
 	must(t, s.List(ctx, 0, []customer.Sighting{
 		{UserID: plantedUser, Key: plantedKey, Observation: []byte(`{"email":"` + plantedEmail + `"}`)}, {UserID: plantedOld, CarriedBy: plantedUser}, {UserID: "auth0|bob"},
 	}))
+	plan, err := s.StartPlan(ctx, "Joan", "test")
+	must(t, err)
+	must(t, s.AddToPlan(ctx, plan, []customer.PlanRow{
+		{Place: 1, Customer: id, Action: "unlink", AuthUserID: plantedUser}, {Place: 2, Customer: create(t, s, "planned@example.com"), Action: "link", AuthUserID: plantedOld},
+	}))
 	// Another customer is in conflict with this one.
 	rival := create(t, s, "rival@example.com")
 	due, err := s.DueByEmail(ctx, "rival@example.com")

@@ -66,6 +66,8 @@ func translateServer(err *pq.Error) error {
 		return customer.ErrEmailTaken
 	case "customers_live_auth_user":
 		return customer.ErrAuthUserTaken
+	case "plans_busy":
+		return customer.ErrPlanBusy
 	case "customers_pkey":
 		return errMadeAlready
 	}

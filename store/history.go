@@ -26,14 +26,19 @@ type historyRow struct {
 	ToLifecycle   string         `db:"to_lifecycle"`
 	Why           string         `db:"why"`
 	Evidence      []byte         `db:"evidence"`
+	Run           sql.NullInt64  `db:"run_id"`
 }
+
+// historyColumns are those of historyRow.
+const historyColumns = `version, at, cause_kind, actor, request_id, change, field, from_value, to_value,
+  from_lifecycle, to_lifecycle, why, evidence, run_id`
 
 func (r historyRow) change() customer.Change {
 	return customer.Change{
 		Version:       r.Version,
 		At:            r.At.UTC(),
 		What:          r.Change,
-		Cause:         customer.Cause{Kind: customer.CauseKind(r.CauseKind), Actor: r.Actor, RequestID: r.RequestID, Why: r.Why},
+		Cause:         customer.Cause{Kind: customer.CauseKind(r.CauseKind), Actor: r.Actor, RequestID: r.RequestID, Run: r.Run.Int64, Why: r.Why},
 		Field:         r.Field.String,
 		From:          r.From.String,
 		To:            r.To.String,
@@ -49,16 +54,14 @@ func (s *Store) History(ctx context.Context, id customer.ID) ([]customer.Change,
 	var rows []historyRow
 	err := s.read(ctx, "read history", func(ctx context.Context) error {
 		return s.db.SelectContext(ctx, &rows, `
-			select version, at, cause_kind, actor, request_id, change, field, from_value, to_value,
-			  from_lifecycle, to_lifecycle, why, evidence
+			select `+historyColumns+`
 			from (
-			  select version, false as revealed, at, cause_kind, actor, request_id, change, field, from_value, to_value,
-			    from_lifecycle, to_lifecycle, why, evidence
+			  select `+historyColumns+`, false as revealed
 			  from history
 			  where customer_id = $1
 			  union all
-			  select version, true, at, cause_kind, actor, request_id, 'revealed', null, null, null,
-			    lifecycle, lifecycle, why, null
+			  select version, at, cause_kind, actor, request_id, 'revealed', null, null, null,
+			    lifecycle, lifecycle, why, null, null, true
 			  from reveals
 			  where customer_id = $1) h
 			order by version, revealed, at`, string(id))
@@ -81,10 +84,11 @@ func (s *Store) Explain(ctx context.Context, id customer.ID) (customer.Explanati
 		Next       sql.NullTime   `db:"next_check_at"`
 		Looking    bool           `db:"looking"`
 		Candidates []byte         `db:"candidates"`
+		Looks      []byte         `db:"looks"`
 	}
 	err := s.read(ctx, "explain customer", func(ctx context.Context) error {
 		return s.db.GetContext(ctx, &r, `
-			select `+columns+`, reason, misses, checked_at, gone_at, next_check_at, candidates, `+looking+` as looking
+			select `+columns+`, reason, misses, checked_at, gone_at, next_check_at, candidates, looks, `+looking+` as looking
 			from customers
 			where id = $1`, string(id))
 	})
@@ -96,6 +100,9 @@ func (s *Store) Explain(ctx context.Context, id customer.ID) (customer.Explanati
 		AskedAt: utc(r.AskedAt), GoneAt: utc(r.GoneAt), Next: utc(r.Next), Looking: r.Looking,
 	}
 	if e.Candidates, err = parseCandidates(r.Candidates); err != nil {
+		return customer.Explanation{}, err
+	}
+	if e.Looks, err = parseLooks(r.Looks); err != nil {
 		return customer.Explanation{}, err
 	}
 	e.History, err = s.History(ctx, id)
@@ -123,10 +130,10 @@ type change struct {
 func writeHistory(ctx context.Context, tx *sqlx.Tx, after row, c change, cause customer.Cause) error {
 	_, err := tx.ExecContext(ctx, prepared+`
 		insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field,
-		  from_value, to_value, from_lifecycle, to_lifecycle, why, evidence)
-		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		  from_value, to_value, from_lifecycle, to_lifecycle, why, evidence, run_id)
+		values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
 		after.ID, after.Version, after.UpdatedAt, string(cause.Kind), cause.Actor, cause.RequestID, c.what, null(c.field),
-		null(c.from), null(c.to), null(string(c.before)), after.Lifecycle, cause.Why, null(c.evidence))
+		null(c.from), null(c.to), null(string(c.before)), after.Lifecycle, cause.Why, null(c.evidence), nullInt(cause.Run))
 	return err
 }
 

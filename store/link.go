@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"strings"
@@ -69,14 +70,17 @@ func (s *Store) linkEach(ctx context.Context, fence int64, batch []customer.Link
 	return linked, nil
 }
 
-// linkBatch repeats in its where clause all that the decisions stood on.
+// linkBatch repeats in its where clause all that the decisions stood on. How long
+// customers waited is counted with it: what the page shows is true after a crash too.
 func (s *Store) linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Link, cause customer.Cause) ([]customer.ID, error) {
 	n := len(batch)
 	ids, keys, users := make([]string, n), make([]string, n), make([]string, n)
 	addresses, fillKeys, evidence := make([]string, n), make([]string, n), make([]string, n)
+	since, finders := make([]sql.NullTime, n), make([]string, n)
 	for i, l := range batch {
 		ids[i], keys[i], users[i] = string(l.Customer), string(l.Key), l.AuthUserID
 		addresses[i], fillKeys[i] = l.Fill.Address, string(l.Fill.Key)
+		since[i], finders[i] = nullTime(l.Since), string(l.FoundBy)
 		var err error
 		if evidence[i], err = evidenceJSON(l.Evidence); err != nil {
 			return nil, err
@@ -90,11 +94,11 @@ func (s *Store) linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Lin
 		  from unnest($11::text[], $12::bytea[]) a(name, hash)
 		  join erased_names e on e.hash = a.hash
 		), decided as (
-		  select d.id, d.key, d.auth_user_id, d.evidence,
+		  select d.id, d.key, d.auth_user_id, d.evidence, d.since, d.found_by,
 		    case when holder.id is null then nullif(d.fill_address, '') end as fill_address,
 		    case when holder.id is null then nullif(d.fill_key, '') end as fill_key
-		  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-		    as d(id, key, auth_user_id, fill_address, fill_key, evidence)
+		  from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+		      $14::timestamptz[], $15::text[]) as d(id, key, auth_user_id, fill_address, fill_key, evidence, since, found_by)
 		  left join customers holder on holder.email_key = nullif(d.fill_key, '') and holder.lifecycle <> 'inactive'
 		), linked as (
 		  update customers c
@@ -114,16 +118,31 @@ func (s *Store) linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Lin
 		      select from customers other
 		      where other.auth_user_id = d.auth_user_id and other.lifecycle <> 'inactive')
 		    and not exists (select from barred where name = d.auth_user_id)
-		  returning c.id, c.version, c.updated_at, d.auth_user_id, d.evidence
+		  returning c.id, c.version, c.updated_at, d.auth_user_id, d.evidence, d.since, d.found_by
+		), counted as (
+		  insert into lags as l (hour, found_by, below, customers)
+		  select date_trunc('hour', updated_at, 'UTC'), found_by, below, count(*)
+		  from (
+		    select updated_at, found_by, coalesce((
+		      select min(bound)
+		      from unnest($16::double precision[]) bound
+		      where bound > extract(epoch from updated_at - since)), 'infinity') as below
+		    from linked
+		    where found_by <> '' and since is not null) waited
+		  group by 1, 2, 3
+		  order by 1, 2, 3 -- so that two writers lock in the same order
+		  on conflict (hour, found_by, below) do update
+		  set customers = l.customers + excluded.customers
 		)
 		insert into history (customer_id, version, at, cause_kind, actor, request_id, change, field,
-		  to_value, from_lifecycle, to_lifecycle, why, evidence)
+		  to_value, from_lifecycle, to_lifecycle, why, evidence, run_id)
 		select id, version, updated_at, $7, $8, $9, 'linked', 'auth_user_id',
-		  auth_user_id, 'auth_pending', 'active', $10, evidence::jsonb
+		  auth_user_id, 'auth_pending', 'active', $10, evidence::jsonb, $13
 		from linked
 		returning customer_id`,
 		pq.Array(ids), pq.Array(keys), pq.Array(users), pq.Array(addresses), pq.Array(fillKeys), pq.Array(evidence),
-		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why, suspects.names, suspects.hashes)
+		string(cause.Kind), cause.Actor, cause.RequestID, cause.Why, suspects.names, suspects.hashes, nullInt(cause.Run),
+		pq.Array(since), pq.Array(finders), pq.Array(customer.LagBounds()))
 	return linked, err
 }
 

@@ -27,11 +27,11 @@ func TestStatusCountsWhatThereIs(t *testing.T) {
 	fence, err := s.Acquire(t.Context(), customer.LeaseWorker, "here:1", time.Hour)
 	must(t, err)
 	for _, result := range []customer.RunResult{customer.RunOK, customer.RunOK, customer.RunFailed} {
-		id, err := s.StartRun(t.Context(), "promote", fence)
+		id, err := s.StartRun(t.Context(), customer.Run{Kind: "promote"}, fence)
 		must(t, err)
 		must(t, s.FinishRun(t.Context(), id, customer.Run{Result: result, Tally: customer.Tally{Looked: int(id)}}))
 	}
-	_, err = s.StartRun(t.Context(), "inbox", fence)
+	_, err = s.StartRun(t.Context(), customer.Run{Kind: "inbox"}, fence)
 	must(t, err)
 
 	got, err := s.Status(t.Context())

@@ -189,7 +189,7 @@ func TestALostLeaseWritesNothing(t *testing.T) {
 	_, err1 := s.Link(t.Context(), old, []customer.Link{link(id, "ada@example.com", "auth0|1")}, byTest())
 	_, err2 := s.Hold(t.Context(), old, []customer.Hold{{Customer: id, Reason: customer.NotRegistered}})
 	_, err3 := s.Absorb(t.Context(), old, 10)
-	_, err4 := s.StartRun(t.Context(), "x", old)
+	_, err4 := s.StartRun(t.Context(), customer.Run{Kind: "x"}, old)
 	err5 := s.Observed(t.Context(), old, map[string]customer.Seen{"auth0|1": {}})
 	for i, err := range []error{err1, err2, err3, err4, err5, s.Renew(t.Context(), old, time.Minute), s.Release(t.Context(), old)} {
 		if !errors.Is(err, customer.ErrLeaseLost) {
@@ -570,11 +570,11 @@ func TestARunThatWasKilledIsAborted(t *testing.T) {
 	s := storetest.New(t)
 	fence, err := s.Acquire(t.Context(), customer.LeaseWorker, "one", time.Nanosecond)
 	must(t, err)
-	killed, err := s.StartRun(t.Context(), "promote", fence)
+	killed, err := s.StartRun(t.Context(), customer.Run{Kind: "promote"}, fence)
 	must(t, err)
 	fence, err = s.Acquire(t.Context(), customer.LeaseWorker, "two", time.Minute)
 	must(t, err)
-	id, err := s.StartRun(t.Context(), "promote", fence)
+	id, err := s.StartRun(t.Context(), customer.Run{Kind: "promote"}, fence)
 	must(t, err)
 	must(t, s.FinishRun(t.Context(), id, customer.Run{Result: customer.RunOK, Tally: customer.Tally{Linked: 3}}))
 	runs, err := s.Runs(t.Context(), 10)

@@ -46,7 +46,7 @@ func (c cost) exports() bool { return c.searchCalls() > exportCalls && c.searchi
 // tooMany reports whether so many customers are due that a full reconcile is the
 // cheaper way to look them up. It costs a call only if many are.
 func (p *pass) tooMany(ctx context.Context) (bool, error) {
-	if p.order.Only != "" || p.order.DryRun {
+	if p.order.Only != "" || p.order.DryRun || p.order.Most > 0 {
 		return false, nil
 	}
 	before := p.now

@@ -6,52 +6,42 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// What led to a customer that was linked.
-const (
-	foundByDelivery  = "delivery"  // Auth0 told of its user, by whatever lane
-	foundByCron      = "cron"      // it was its turn
-	foundByReconcile = "reconcile" // all were looked at
-	foundByRequest   = "request"   // somebody asked for it
-)
-
-// waited is for how long a customer could have been linked, and what ended that.
-type waited struct {
-	since time.Time
-	by    string
-}
-
-// waitedFor says since when both sides of a link were there: the customer, and its
-// user as it is now. A login moves the user's last change as well, so that this is
-// the least that it can have been.
-func (p *pass) waitedFor(l look, userID string) waited {
-	w := waited{l.due.CreatedAt, p.foundBy(l.due)}
+// since is when both sides of a link were there: the customer, and its user as it is
+// now. A login moves the user's last change as well, so that what it waited since then
+// is the least that it can have been.
+func (l look) since(userID string) time.Time {
+	at := l.due.CreatedAt
 	for _, u := range l.found {
-		if u.ID == userID && u.UpdatedAt.After(w.since) {
-			w.since = u.UpdatedAt
+		if u.ID == userID && u.UpdatedAt.After(at) {
+			at = u.UpdatedAt
 		}
 	}
-	return w
+	return at
 }
 
-func (p *pass) foundBy(due customer.Due) string {
+func (p *pass) foundBy(due customer.Due) customer.Finder {
 	switch {
 	case due.Hint.AuthUserID != "":
-		return foundByDelivery
+		return customer.FoundByDelivery
 	case isFull(p.order.Kind):
-		return foundByReconcile
+		return customer.FoundByReconcile
 	case due.Urgent, p.order.Kind == KindSync:
-		return foundByRequest
+		return customer.FoundByRequest
 	}
-	return foundByCron
+	return customer.FoundByCron
 }
 
 // tellLags shows how long those waited who are linked now. Now is by the database's
 // clock; Auth0's may be ahead of it.
-func (p *pass) tellLags(linked []customer.ID, lags map[customer.ID]waited) {
+func (p *pass) tellLags(linked []customer.ID, links []customer.Link) {
 	now := p.now.Add(time.Since(p.began))
+	byID := map[customer.ID]customer.Link{}
+	for _, l := range links {
+		byID[l.Customer] = l
+	}
 	for _, id := range linked {
-		if w, told := lags[id]; told {
-			p.metrics.lag.WithLabelValues(w.by).Observe(max(now.Sub(w.since), 0).Seconds())
+		if l, told := byID[id]; told {
+			p.metrics.lag.WithLabelValues(string(l.FoundBy)).Observe(max(now.Sub(l.Since), 0).Seconds())
 		}
 	}
 }

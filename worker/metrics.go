@@ -42,7 +42,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Name: "customersync_link_lag_seconds",
 			Help: "How long customers waited until they were linked, from when both they and the Auth0 user's last change were there, " +
 				"by what led to them: delivery (webhook, event feed or log), cron, reconcile or request. The user's last login is a change too, by Auth0's clock.",
-			Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 21600, 86400},
+			Buckets: customer.LagBounds(),
 		}, []string{"found_by"}),
 		held: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "customersync_lease_held",
@@ -102,8 +102,8 @@ func (m metrics) begin() {
 			m.runs.WithLabelValues(kind, string(result))
 		}
 	}
-	for _, by := range []string{foundByDelivery, foundByCron, foundByReconcile, foundByRequest} {
-		m.lag.WithLabelValues(by)
+	for _, by := range customer.Finders() {
+		m.lag.WithLabelValues(string(by))
 	}
 	for _, lease := range []customer.LeaseName{customer.LeaseWorker, customer.LeaseReconcile, customer.LeaseFollow} {
 		m.held.WithLabelValues(string(lease))

@@ -36,7 +36,7 @@ func (*lanesOnly) ExportJob(context.Context, time.Duration) (job string, made ti
 	return "", time.Time{}, nil
 }
 func (s *lanesOnly) Owed(context.Context, time.Time) (bool, error) { return s.owed, nil }
-func (s *lanesOnly) StartRun(context.Context, string, int64) (int64, error) {
+func (s *lanesOnly) StartRun(context.Context, customer.Run, int64) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs++

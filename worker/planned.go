@@ -46,8 +46,11 @@ func (p *pass) carryOutSome(ctx context.Context, approved map[customer.ID]Planne
 	if err != nil {
 		return fmt.Errorf("read who holds what: %w", err)
 	}
-	decided := newPlan()
+	decided, unasked := newPlan(), map[customer.ID]bool{}
 	for _, l := range looks {
+		if l.skipped || l.err != nil {
+			unasked[l.due.ID] = true
+		}
 		if l.skipped {
 			continue
 		}
@@ -61,8 +64,13 @@ func (p *pass) carryOutSome(ctx context.Context, approved map[customer.ID]Planne
 		return err
 	}
 	for _, due := range page {
-		if row := approved[due.ID]; !p.done[due.ID] {
+		switch row := approved[due.ID]; {
+		case unasked[due.ID]:
+			p.refuse(row, "Auth0 could not be asked")
+		case !p.done[due.ID]:
 			p.refuse(row, "Auth0 does not say the same any more")
+		case p.order.Done != nil:
+			p.order.Done(row)
 		}
 	}
 	return stopped
@@ -126,7 +134,6 @@ func (d plan) only(approved map[customer.ID]Planned) plan {
 			return !is(u.Customer, unlinkAction(u), u.AuthUserID)
 		}),
 		seen: d.seen,
-		lags: d.lags,
 	}
 }
 

@@ -64,7 +64,7 @@ func (p *pass) all(ctx context.Context) error {
 	}
 	var last *customer.Due
 	for {
-		page, err := p.store.Due(ctx, p.now, last, many, pageSize)
+		page, err := p.store.Due(ctx, p.now, last, many, p.order.page())
 		if err != nil {
 			return fmt.Errorf("read due customers: %w", err)
 		}
@@ -73,6 +73,9 @@ func (p *pass) all(ctx context.Context) error {
 		}
 		if err := p.reconcile(ctx, page); err != nil {
 			return err
+		}
+		if p.order.Most > 0 {
+			return nil // a page is no more than that
 		}
 		last = &page[len(page)-1]
 	}
@@ -170,10 +173,9 @@ type plan struct {
 	rebinds []customer.Rebind
 	unlinks []customer.Unlink
 	seen    map[string]customer.Seen
-	lags    map[customer.ID]waited // of the links
 }
 
-func newPlan() plan { return plan{seen: map[string]customer.Seen{}, lags: map[customer.ID]waited{}} }
+func newPlan() plan { return plan{seen: map[string]customer.Seen{}} }
 
 // reconcile brings one page of due customers in step: read what Auth0 says and
 // who holds what, decide, write. An error of Auth0's is a customer's reason to
@@ -272,8 +274,8 @@ func (p *pass) decide(ctx context.Context, to *plan, l look, world customer.Worl
 		}
 	}
 	if verdict.Link != nil {
+		verdict.Link.Since, verdict.Link.FoundBy = l.since(verdict.Link.AuthUserID), p.foundBy(l.due)
 		to.links = append(to.links, *verdict.Link)
-		to.lags[l.due.ID] = p.waitedFor(l, verdict.Link.AuthUserID)
 		p.report(Outcome{Customer: l.due.Customer, Action: ActionLink, AuthUserID: verdict.Link.AuthUserID})
 		return nil
 	}
@@ -288,6 +290,19 @@ func (l look) standing() customer.Reason {
 		return customer.Waiting
 	}
 	return l.due.Reason
+}
+
+// by is how the customer was looked for.
+func (l look) by() string {
+	switch {
+	case l.listed:
+		return laneExport
+	case l.searched:
+		return laneSearch
+	case l.due.Hint.AuthUserID != "":
+		return string(customer.FoundByDelivery)
+	}
+	return laneLookUp
 }
 
 // reason is why the customer waits, given what the rule says of the users found.
@@ -332,6 +347,7 @@ func (p *pass) addHold(to *plan, l look, reason customer.Reason, rivals []custom
 		Misses: misses,
 		Next:   p.nextCheck(p.now, l.due.ID, reason, misses),
 		Asked:  l.asked,
+		By:     l.by(),
 
 		Candidates: rivals,
 	})
@@ -349,7 +365,7 @@ func (p *pass) addFailure(to *plan, l look) {
 		p.keep(to, l, customer.Keep{Next: next, Misses: l.due.Misses})
 		return
 	}
-	p.hold(to, l, customer.Hold{Reason: reason, Misses: l.due.Misses, Next: next})
+	p.hold(to, l, customer.Hold{Reason: reason, Misses: l.due.Misses, Next: next, By: l.by()})
 }
 
 func (p *pass) isDue(due customer.Due) bool { return !due.At.IsZero() && !due.At.After(p.now) }
@@ -407,14 +423,13 @@ func (p *pass) confirm(ctx context.Context, to *plan, l *look, fresh auth0sync.U
 
 // apply writes a plan. Links first: they are what people wait for.
 func (p *pass) apply(ctx context.Context, decided plan) error {
-	cause := customer.Cause{Kind: customer.ByRun, Actor: p.order.Kind, Why: "matched with an Auth0 user"}
-	linked, err := p.store.Link(ctx, p.fence, decided.links, cause)
+	linked, err := p.store.Link(ctx, p.fence, decided.links, p.cause("matched with an Auth0 user"))
 	p.wrote(&p.tally.Linked, linked)
-	p.tellLags(linked, decided.lags)
+	p.tellLags(linked, decided.links)
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	if err := p.applyLinked(ctx, decided, cause); err != nil {
+	if err := p.applyLinked(ctx, decided); err != nil {
 		return err
 	}
 	if _, err := p.store.Hold(ctx, p.fence, decided.holds); err != nil {
@@ -424,6 +439,15 @@ func (p *pass) apply(ctx context.Context, decided plan) error {
 		return fmt.Errorf("note what was seen: %w", err)
 	}
 	return nil
+}
+
+// cause is what the history says of a change that this run makes.
+func (p *pass) cause(why string) customer.Cause {
+	c := customer.Cause{Kind: customer.ByRun, Actor: p.order.Kind, Run: p.tally.ID, Why: why}
+	if p.order.By != "" {
+		c.Kind, c.Actor, c.Why = customer.ByOperator, p.order.By, why+"; "+p.order.Why
+	}
+	return c
 }
 
 // wrote notes and counts customers that were changed. Several pages may be written
@@ -439,23 +463,27 @@ func (p *pass) wrote(count *int, ids []customer.ID) {
 	}
 }
 
+// filled counts addresses that were filled in: no change that anybody plans.
+func (p *pass) filled(n int) {
+	p.writing.Lock()
+	defer p.writing.Unlock()
+	p.tally.Filled += n
+}
+
 // applyLinked writes what becomes of customers that are linked.
-func (p *pass) applyLinked(ctx context.Context, decided plan, cause customer.Cause) error {
-	cause.Why = "the Auth0 user was linked into another one"
-	rebound, err := p.store.Rebind(ctx, p.fence, decided.rebinds, cause)
+func (p *pass) applyLinked(ctx context.Context, decided plan) error {
+	rebound, err := p.store.Rebind(ctx, p.fence, decided.rebinds, p.cause("the Auth0 user was linked into another one"))
 	p.wrote(&p.tally.Rebound, rebound)
 	if err != nil {
 		return fmt.Errorf("rebind: %w", err)
 	}
-	cause.Why = "the Auth0 user is gone"
-	unlinked, err := p.store.Unlink(ctx, p.fence, decided.unlinks, cause)
+	unlinked, err := p.store.Unlink(ctx, p.fence, decided.unlinks, p.cause("the Auth0 user is gone"))
 	p.wrote(&p.tally.Unlinked, unlinked)
 	if err != nil {
 		return fmt.Errorf("unlink: %w", err)
 	}
-	cause.Why = "e-mail address taken from the linked Auth0 user"
-	filled, err := p.store.Keep(ctx, p.fence, decided.keeps, cause)
-	p.wrote(&p.tally.Filled, filled)
+	filled, err := p.store.Keep(ctx, p.fence, decided.keeps, p.cause("e-mail address taken from the linked Auth0 user"))
+	p.filled(len(filled))
 	if err != nil {
 		return fmt.Errorf("keep: %w", err)
 	}

@@ -29,6 +29,7 @@ type Order struct {
 	Only   customer.EmailKey // this customer alone, due or not; "": all that is due
 	DryRun bool              // decide, but write nothing and take no lease
 	Each   func(Outcome)     // called with each decision; may be nil
+	Begun  func(run int64)   // called when the run begins, with its number; 0 if it makes no record; may be nil
 	// Of a full reconcile: called as the listing comes in, and with each linked
 	// customer that it does not agree with; may be nil.
 	Progress func(Progress)
@@ -37,6 +38,11 @@ type Order struct {
 	// Of KindApply: what to do, and what is called with each that is not done.
 	Planned []Planned
 	Refused func(row Planned, why string)
+	Done    func(row Planned) // called with each that is done; may be nil
+	// By is the person who wants it, and Why the reason: the record of the run has both,
+	// and the history of each customer that it changes. "": nobody in person.
+	By, Why string
+	Most    int // look at so many of those that are due and no more; 0: at all
 }
 
 // What starts a run.
@@ -49,6 +55,14 @@ const (
 	KindWatch     = "watchdog"  // the clock: a look at our Event Stream, which no Order asks for
 	KindApply     = "apply"     // an operator: to do what was planned
 )
+
+// page is how many customers are looked at together.
+func (o Order) page() int {
+	if o.Most > 0 {
+		return min(o.Most, pageSize)
+	}
+	return pageSize
+}
 
 // isFull says that a run looks at all customers. It takes its lease even if it
 // changes nothing, for the sake of the one listing there is.
@@ -91,13 +105,16 @@ func (w *Worker) RunOnce(ctx context.Context, o Order) (customer.Run, error) {
 		return r, err
 	}
 	w.metrics.finished(r)
+	if lease(o.Kind) == customer.LeaseWorker && !o.DryRun && o.Only == "" {
+		w.looked.Store(time.Now().UnixNano())
+	}
 	return r, nil
 }
 
 func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
 	o.DryRun = o.DryRun || o.Kind == KindPlan
 	if o.DryRun && !ofAll(o.Kind) {
-		return w.work(ctx, 0, o), nil
+		return w.work(ctx, 0, 0, o), nil
 	}
 	if o.Only == "" && !ofAll(o.Kind) {
 		idle, err := w.store.Idle(ctx)
@@ -113,12 +130,11 @@ func (w *Worker) runOnce(ctx context.Context, o Order) (customer.Run, error) {
 		return customer.Run{}, fmt.Errorf("lease: %w", err)
 	}
 	defer w.release(ctx, lease(o.Kind), fence)
-	id, err := w.store.StartRun(ctx, o.Kind, fence)
+	id, err := w.store.StartRun(ctx, customer.Run{Kind: o.Kind, AskedBy: o.By, Why: o.Why}, fence)
 	if err != nil {
 		return customer.Run{}, fmt.Errorf("record run: %w", err)
 	}
-	r := w.underLease(ctx, fence, o)
-	r.ID = id
+	r := w.underLease(ctx, id, fence, o)
 	return r, w.finish(ctx, r)
 }
 
@@ -132,13 +148,13 @@ func lease(kind string) customer.LeaseName {
 }
 
 // underLease works while the lease is renewed beside it, and stops when it is lost.
-func (w *Worker) underLease(ctx context.Context, fence int64, o Order) customer.Run {
+func (w *Worker) underLease(ctx context.Context, id, fence int64, o Order) customer.Run {
 	ctx, stop := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
 	renewing.Go(func() { w.keepLease(ctx, lease(o.Kind), fence, stop) })
 	defer renewing.Wait()
 	defer stop(nil) // after a panic too: a lease that is renewed for ever is nobody's ever again
-	return w.work(ctx, fence, o)
+	return w.work(ctx, id, fence, o)
 }
 
 func (w *Worker) acquire(ctx context.Context, name customer.LeaseName) (fence int64, err error) {
@@ -203,11 +219,14 @@ func (w *Worker) finish(ctx context.Context, r customer.Run) error {
 }
 
 // work is a run between the taking and the giving back of the lease.
-func (w *Worker) work(ctx context.Context, fence int64, o Order) customer.Run {
+func (w *Worker) work(ctx context.Context, id, fence int64, o Order) customer.Run {
 	ctx, span := w.traced(ctx, o.Kind)
 	ctx, spent := auth0sync.Meter(auth0sync.WithPriority(ctx, priority(o.Kind)))
 	p := &pass{Worker: w, order: o, fence: fence, confirmations: fewLookups}
-	p.tally.Kind = o.Kind
+	p.tally.ID, p.tally.Kind = id, o.Kind
+	if o.Begun != nil {
+		o.Begun(id)
+	}
 	p.tally.Started = time.Now().UTC()
 	err := p.all(ctx)
 	r := p.tally

@@ -73,7 +73,7 @@ func (w *Worker) Watch(ctx context.Context, fence int64) error {
 }
 
 func (w *Worker) recordWatch(ctx context.Context, fence int64, r customer.Run) error {
-	id, err := w.store.StartRun(ctx, r.Kind, fence)
+	id, err := w.store.StartRun(ctx, r, fence)
 	if err != nil {
 		return fmt.Errorf("record run: %w", err)
 	}

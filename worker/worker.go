@@ -11,6 +11,7 @@ import (
 	"context"
 	"iter"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -84,7 +85,7 @@ type leases interface {
 type runs interface {
 	Idle(ctx context.Context) (bool, error)
 	Now(ctx context.Context) (time.Time, error)
-	StartRun(ctx context.Context, kind string, fence int64) (id int64, err error)
+	StartRun(ctx context.Context, r customer.Run, fence int64) (id int64, err error)
 	DropRun(ctx context.Context, id int64) error
 	FinishRun(ctx context.Context, id int64, r customer.Run) error
 	LastRuns(ctx context.Context) ([]customer.LastRuns, error)
@@ -152,6 +153,7 @@ type Worker struct {
 	log       *zap.Logger
 	metrics   metrics
 	tracer    trace.Tracer // nil: nobody follows
+	looked    atomic.Int64 // when it last looked for work, in nanoseconds since 1970; 0: not yet
 	wake      chan struct{}
 	full      chan struct{}
 	watches   bool
@@ -191,3 +193,17 @@ func New(c Config, s Store, d Directory, v Verifier) (*Worker, error) {
 	}
 	return w, nil
 }
+
+// Looked is when this process last looked for work, be it that there was none; the zero
+// time: not since it started.
+func (w *Worker) Looked() time.Time {
+	at := w.looked.Load()
+	if at == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, at)
+}
+
+// CallsLeft is what is left of the tenant's rate limit, as Auth0 last told this process;
+// below 0: it has not yet.
+func (w *Worker) CallsLeft() int { return w.directory.CallsLeft() }

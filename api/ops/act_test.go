@@ -130,7 +130,7 @@ func (d desk) inConflict(name, address string) customer.ID {
 		Candidates: []customer.Candidate{{AuthUserID: "auth0|1", Connections: []string{"<db>"}}, {AuthUserID: "email|2", EmailVerified: true}},
 	}})
 	must(d.t, err)
-	run, err := d.store.StartRun(d.t.Context(), "promote", fence)
+	run, err := d.store.StartRun(d.t.Context(), customer.Run{Kind: "promote"}, fence)
 	must(d.t, err)
 	must(d.t, d.store.FinishRun(d.t.Context(), run, customer.Run{Result: customer.RunPartial, Tally: customer.Tally{Looked: 41, Auth0Calls: 7}, Note: "status 503 <html>"}))
 	return id
@@ -145,7 +145,7 @@ func TestConflictsAndRunsAreListed(t *testing.T) {
 	id := d.inConflict("Ada", "ada@example.com")
 	for path, says := range map[string][]string{
 		"/ops/conflicts":               {string(id), "<bdi>auth0|1</bdi>", "<bdi>email|2</bdi>", "&lt;db&gt;", "a***@example.com", customer.SeveralUsers.Meaning().Sentence},
-		"/ops/runs":                    {"<td>promote</td><td>partial</td>", "<td>41</td>", "<td>7</td>", "status 503 &lt;html&gt;"},
+		"/ops/runs":                    {`<td>promote</td><td><span class="tag partial">partial</span></td>`, `<td class="n">41</td>`, `<td class="n">7</td>`},
 		"/ops/customers/" + string(id): {`<option value="auth0|1">`},
 	} {
 		body := d.ask("GET", path, "").Body.String()

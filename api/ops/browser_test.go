@@ -22,6 +22,7 @@ import (
 
 	"github.com/ahiko-io/customersync/api/ops"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/worker"
 )
 
 // pictures is where what was seen is kept: people look at it, no test does.
@@ -166,7 +167,7 @@ func TestInABrowserNoNameBreaksThePage(t *testing.T) {
 		if diff := cmp.Diff(batch[0]+" "+batch[len(batch)-1]+".", tells[string](b, `document.querySelector('h1 bdi').textContent`)); diff != "" {
 			t.Errorf("the heading: %s", diff)
 		}
-		shown := tells[[]string](b, `[...document.querySelectorAll('#history ~ ol bdi')].map(e => e.textContent)`)
+		shown := tells[[]string](b, `[...document.querySelectorAll('#history ~ .timeline bdi')].map(e => e.textContent)`)
 		for _, name := range batch {
 			if !slices.Contains(shown, name) || !slices.Contains(shown, name+".") {
 				t.Errorf("not shown as it is: %q", name)
@@ -178,12 +179,14 @@ func TestInABrowserNoNameBreaksThePage(t *testing.T) {
 
 func TestInABrowserEveryPageFitsInLightAndDark(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t)
-	b := newTab(d)
-	id := d.inConflict("Grace Hopper", "grace@example.com")
+	o := newOffice(newDesk(t))
+	linked, waiting, conflict, run := o.busyDay()
+	b := newTab(o.desk)
 	b.withoutScripts()
 	for name, path := range map[string]string{
-		"home": "/ops/", "customer": "/ops/customers/" + string(id), "conflicts": "/ops/conflicts", "runs": "/ops/runs", "missing": "/ops/customers/0198c0de-0000-7000-8000-00000000dead",
+		"home": "/ops/", "customer": "/ops/customers/" + string(conflict), "conflicts": "/ops/conflicts", "runs": "/ops/runs",
+		"linked-customer": "/ops/customers/" + string(linked), "waiting-customer": "/ops/customers/" + string(waiting),
+		"reason": "/ops/reasons/not_registered", "run": run, "plan": "/ops/plan", "missing": "/ops/customers/0198c0de-0000-7000-8000-00000000dead",
 	} {
 		backgrounds := map[string]bool{}
 		for _, scheme := range []string{"light", "dark"} {
@@ -200,6 +203,48 @@ func TestInABrowserEveryPageFitsInLightAndDark(t *testing.T) {
 			t.Errorf("%s is alike in light and dark", name)
 		}
 	}
+}
+
+// busyDay is what an office looks like that has work: customers of all sorts, runs, a
+// plan that is applied in part. It returns a customer that is linked, one that waits,
+// one in conflict, and the page of a run.
+func (o *office) busyDay() (linked, waiting, conflict customer.ID, run string) {
+	o.t.Helper()
+	for _, name := range []string{"Ada Lovelace", "Alan Turing", "Barbara Liskov", "Edsger Dijkstra", "Katherine Johnson", "Margaret Hamilton"} {
+		address := strings.ToLower(strings.ReplaceAll(name, " ", ".")) + "@example.com"
+		user := o.signUp(address, true)
+		if last := name[0]; last == 'A' { // Auth0 tells of some
+			email, err := customer.ParseEmail(address)
+			must(o.t, err)
+			_, err = o.store.Receive(o.t.Context(), customer.Delivery{
+				Source: "action", EventID: address, Kind: "post-user-registration", Understood: true,
+				Hint: customer.Hint{AuthUserID: user.ID, Email: address, Key: email.Key, Verified: true},
+			})
+			must(o.t, err)
+		}
+		first, last, _ := strings.Cut(name, " ")
+		o.person(first, last, address)
+	}
+	o.signUp("radia@example.com", false)
+	o.person("Radia", "Perlman", "radia@example.com")
+	waiting = o.person("Frances", "Allen", "frances@example.com")
+	o.person("John", "McCarthy", "john@example.com")
+	o.made("</td><script>alert(1)</script>", "hostile@example.com")
+	must(o.t, o.store.CloseCustomer(o.t.Context(), o.person("Closed", "Account", "closed@example.com"), 0, customer.Cause{Kind: customer.ByOperator, Actor: "Joan", Why: "they asked us to"}))
+	w := o.ask("POST", "/ops/due/act", sam().Encode())
+	run = w.Header().Get("Location")
+	email, err := customer.ParseEmail("frances@example.com")
+	must(o.t, err)
+	for range 13 {
+		_, err := o.worker.RunOnce(o.t.Context(), worker.Order{Kind: worker.KindSync, Only: email.Key})
+		must(o.t, err)
+	}
+	linked, _ = o.linked("Grace Hopper", "grace@example.com")
+	goneAndNew(o)
+	o.person("Barbara", "Liskov", "new@example.com")
+	o.settled("/ops/plan", sam())
+	conflict = o.inConflict("Donald Knuth", "donald@example.com")
+	return linked, waiting, conflict, run
 }
 
 // Support without a mouse, in a browser without JavaScript.
@@ -231,6 +276,47 @@ func TestInABrowserTheKeyboardDoesItAll(t *testing.T) {
 	}
 }
 
+// What would be done is read, and then done, without a mouse and without JavaScript.
+func TestInABrowserAPlanIsReadAndApplied(t *testing.T) {
+	t.Parallel()
+	o := newOffice(newDesk(t))
+	_, fresh, user := goneAndNew(o)
+	ada := o.signUp("ada@example.com", true)
+	due := o.person("Ada", "Lovelace", "ada@example.com")
+	o.settled("/ops/plan", sam())
+	b := newTab(o.desk)
+	b.withoutScripts()
+	b.at(desktop)
+	b.open("/ops/plan")
+	b.reachesEveryControl()
+	row := tells[string](b, `document.querySelector('a[href$="`+string(fresh)+`"]').closest('tr').querySelector('input').id`)
+	b.tabTo(row)
+	b.do(chromedp.KeyEvent(" "))
+	b.tabTo("who")
+	b.do(chromedp.KeyEvent("Joan"+kb.Tab+"I read it"+kb.Enter), chromedp.WaitReady("#full"))
+	o.page("/ops/plan") // it may still be under way: that is told, and waited for below
+	for deadline := time.Now().Add(time.Minute); o.explain(fresh).AuthUserID != user.ID; {
+		if time.Now().After(deadline) {
+			t.Fatalf("not applied: %s", o.page("/ops/plan"))
+		}
+		b.open("/ops/plan")
+	}
+	b.open("/ops/plan")
+	b.do(chromedp.KeyEvent(kb.Tab))
+	b.tabTo("see")
+	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitReady("#would"))
+	b.picture("dry-run")
+	b.at(phone)
+	b.fits("the dry run", phone)
+	b.picture("dry-run-phone")
+	b.reachesEveryControl()
+	b.tabTo("who")
+	b.do(chromedp.KeyEvent("Joan"+kb.Tab+"they cannot wait"+kb.Enter), chromedp.WaitReady("#did"))
+	if e := o.explain(due); e.AuthUserID != ada.ID || e.History[len(e.History)-1].Cause.Actor != "Joan" {
+		t.Errorf("linked to %q, %+v", e.AuthUserID, e.History)
+	}
+}
+
 // tabTo presses Tab until the element of this id has the focus.
 func (b tab) tabTo(id string) {
 	b.t.Helper()
@@ -247,7 +333,7 @@ func (b tab) tabTo(id string) {
 // nobody sees where the focus is.
 func (b tab) reachesEveryControl() {
 	b.t.Helper()
-	const controls = `[...document.querySelectorAll('a[href], button, input:not([type=hidden])')]`
+	const controls = `[...document.querySelectorAll('a[href], button, input:not([type=hidden]), summary')].filter(e => e.checkVisibility())`
 	count := tells[int](b, controls+`.length`)
 	reached := map[int]bool{}
 	for range count + 5 {

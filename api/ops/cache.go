@@ -1,9 +1,7 @@
 package ops
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"sync"
 	"time"
 
@@ -11,26 +9,32 @@ import (
 )
 
 const (
-	// freshFor is how old a status may be before it is read again: counting a large
+	// freshFor is how old counts may be before they are read again: counting a large
 	// table takes longer than a page may.
 	freshFor = 5 * time.Second
-	// staleAfter is how old a status may be and still be shown: an hour later "nothing
-	// needs a person" may be a lie.
+	// staleAfter is how old counts may be and still be shown: an hour later they may be a
+	// lie.
 	staleAfter = time.Minute
-	// countWithin bounds that reading, which nobody waits for once there is a status.
+	// countWithin bounds that reading, which nobody waits for.
 	countWithin = 30 * time.Second
 )
 
-// snapshot is a status and when it was read.
+// countPatience is how long a page waits for a count before it is shown without: what
+// it says beside costs nothing.
+const countPatience = 20 * time.Millisecond
+
+// snapshot is counts and when they were read.
 type snapshot struct {
 	customer.Status
 	Read time.Time
 	Age  time.Duration
-	Err  error // why it could not be read again since
 }
 
-// statusCache reads the status at most once at a time, whoever asks.
-type statusCache struct {
+// AgeText says how old the numbers are.
+func (s snapshot) AgeText() string { return s.Age.Round(time.Second).String() }
+
+// countCache reads counts at most once at a time, whoever asks.
+type countCache struct {
 	read func(context.Context) (customer.Status, error)
 	now  func() time.Time
 
@@ -39,36 +43,36 @@ type statusCache struct {
 	reading chan struct{} // closed when the reading under way has ended; nil: none is
 }
 
-// errCounting says that nothing recent is there yet.
-var errCounting = errors.New("the customers are being counted")
-
-// get returns the status there is, with its age, and has an old one read again
-// behind it. For one that is too old to be shown it waits.
-func (c *statusCache) get(ctx context.Context) (snapshot, error) {
+// get returns the counts there are, with their age, and has old ones read again behind
+// them. For such as are too old to be shown it waits, up to patience; false: there are
+// none yet.
+func (c *countCache) get(ctx context.Context, patience time.Duration) (snapshot, bool) {
 	last, reading := c.peek(ctx)
-	if !c.recent(last) {
+	if !c.recent(last) && reading != nil {
+		late := time.NewTimer(patience)
+		defer late.Stop()
 		select {
 		case <-reading:
+		case <-late.C:
 		case <-ctx.Done():
-			return snapshot{}, errCounting
 		}
 		c.mu.Lock()
 		last = c.last
 		c.mu.Unlock()
 	}
 	if !c.recent(last) {
-		return snapshot{}, cmp.Or(last.Err, errCounting) // errCounting: that took longer than it may be old
+		return snapshot{}, false
 	}
 	last.Age = c.now().Sub(last.Read)
-	return last, nil
+	return last, true
 }
 
-func (c *statusCache) recent(s snapshot) bool {
+func (c *countCache) recent(s snapshot) bool {
 	return !s.Read.IsZero() && c.now().Sub(s.Read) < staleAfter
 }
 
 // peek returns what there is, and starts a reading if that is old and none is under way.
-func (c *statusCache) peek(ctx context.Context) (snapshot, <-chan struct{}) {
+func (c *countCache) peek(ctx context.Context) (snapshot, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.reading == nil && (c.last.Read.IsZero() || c.now().Sub(c.last.Read) >= freshFor) {
@@ -78,14 +82,15 @@ func (c *statusCache) peek(ctx context.Context) (snapshot, <-chan struct{}) {
 	return c.last, c.reading
 }
 
-func (c *statusCache) refresh(ctx context.Context, done chan<- struct{}) {
+// refresh counts. A failure leaves what there is: the page reads the database beside,
+// and says so if that is away.
+func (c *countCache) refresh(ctx context.Context, done chan<- struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
-	began := c.now() // the status is of then, however long the counting takes
+	began := c.now() // the counts are of then, however long it took
 	status, err := c.read(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last.Err = err
 	if err == nil {
 		c.last = snapshot{Status: status, Read: began}
 	}

@@ -103,10 +103,12 @@ func (g gate) asksToSignIn(w *httptest.ResponseRecorder) bool {
 func TestEveryRouteNeedsItsPermission(t *testing.T) {
 	t.Parallel()
 	needs := map[string]string{
-		"GET /ops/{$}":                              "ops:read",
-		"POST /ops/find":                            "ops:read",
-		"GET /ops/customers/{customer_id}":          "ops:read",
-		"GET /ops/conflicts":                        "ops:read",
+		"GET /ops/{$}":                     "ops:read",
+		"POST /ops/find":                   "ops:read",
+		"GET /ops/customers/{customer_id}": "ops:read",
+		"GET /ops/conflicts":               "ops:read",
+		"GET /ops/reasons/{reason}":        "ops:read", "GET /ops/runs/{run}": "ops:read", "GET /ops/plan": "ops:read",
+		"POST /ops/plan": "ops:act", "POST /ops/plan/{plan}/apply": "ops:act", "POST /ops/due/preview": "ops:act", "POST /ops/due/act": "ops:act",
 		"GET /ops/runs":                             "ops:read",
 		"/ops/":                                     "ops:read",
 		"POST /ops/customers/{customer_id}/look":    "ops:act",

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -14,12 +15,20 @@ import (
 
 // Store is what the page shows, and changes for a person who says why.
 type Store interface {
-	Status(ctx context.Context) (customer.Status, error)
+	Glance(ctx context.Context) (customer.Status, error)
+	Counts(ctx context.Context) (customer.Status, error)
+	Lags(ctx context.Context, since time.Time) ([]customer.Lag, error)
+	Heard(ctx context.Context) ([]customer.Heard, error)
 	Explain(ctx context.Context, id customer.ID) (customer.Explanation, error)
 	CustomerByEmail(ctx context.Context, key customer.EmailKey) (customer.Customer, error)
 	CustomerByAuthUser(ctx context.Context, authUserID string) (customer.Customer, error)
 	Conflicts(ctx context.Context, after customer.ID, limit int) ([]customer.Conflict, error)
-	Runs(ctx context.Context, limit int) ([]customer.Run, error)
+	Waiting(ctx context.Context, reason customer.Reason, after customer.ID, limit int) ([]customer.Waits, error)
+	RunsBefore(ctx context.Context, before int64, limit int) ([]customer.Run, error)
+	Run(ctx context.Context, id int64) (customer.Run, error)
+	RunChanges(ctx context.Context, run int64, after customer.ID, version int64, limit int) ([]customer.RunChange, error)
+	Plan(ctx context.Context) (customer.Plan, error)
+	PlanRows(ctx context.Context, id int64, after, limit int) ([]customer.PlanRow, error)
 	Reveal(ctx context.Context, id customer.ID, cause customer.Cause) (customer.Customer, error)
 	LookNow(ctx context.Context, id customer.ID) error
 	Patch(ctx context.Context, id customer.ID, p customer.Patch, ifVersion int64, cause customer.Cause) (customer.Customer, error)
@@ -32,15 +41,25 @@ type PageConfig struct {
 	Login    *Login // nil: none, so that the page is for this machine alone
 	Logger   *zap.Logger
 	Now      func() time.Time // nil: time.Now
+	Self     Self             // nil: nothing is known of this process
+	Checks   []Check          // those of /readyz
+	Planner  Planner          // nil: nothing is planned from here
+	// CountWithin is how long a page waits for customers to be counted, before it is
+	// shown without; 0 means 20 milliseconds.
+	CountWithin time.Duration
 }
 
 // page is the operator page.
 type page struct {
-	store  Store
-	status *statusCache
-	login  *login // nil: none
-	log    *zap.Logger
-	now    func() time.Time
+	store    Store
+	counts   *countCache
+	login    *login // nil: none
+	log      *zap.Logger
+	now      func() time.Time
+	self     Self
+	checks   []Check
+	planner  Planner
+	patience time.Duration
 }
 
 // readWithin is how long a page may wait for the database.
@@ -57,15 +76,16 @@ func NewPage(c PageConfig, s Store) http.Handler {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	p := &page{s, &statusCache{read: s.Status, now: c.Now}, newLogin(c.Login), c.Logger, c.Now}
+	p := &page{
+		store: s, counts: &countCache{read: s.Counts, now: c.Now}, login: newLogin(c.Login), log: c.Logger, now: c.Now,
+		self: c.Self, checks: c.Checks, planner: c.Planner, patience: cmp.Or(c.CountWithin, countPatience),
+	}
 	mux := http.NewServeMux()
 	for _, r := range p.routes() {
 		mux.HandleFunc(r.pattern, p.handle(p.allow(r)))
 	}
 	return guard(c.Loopback, p.login, http.NewCrossOriginProtection().Handler(mux))
 }
-
-var errNoPage = errors.New("no such page")
 
 // handle gives a page its time and turns its error into a page that says what to do.
 func (p *page) handle(do func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
@@ -84,8 +104,7 @@ func (p *page) fail(w http.ResponseWriter, err error) {
 	}
 	var field customer.FieldError
 	switch {
-	case errors.Is(err, errNoPage):
-		render(w, http.StatusNotFound, "message", message{"No such page", "Nothing is at this address."})
+	case told(w, err):
 	case errors.Is(err, customer.ErrNotFound):
 		render(w, http.StatusNotFound, "message", message{"No such customer", "Nobody has this e-mail address or id. Is it spelled as it was typed at the sign-up?"})
 	case errors.As(err, &field):
@@ -98,22 +117,10 @@ func (p *page) fail(w http.ResponseWriter, err error) {
 		render(w, http.StatusConflict, "message", message{"Taken", "Another customer has this Auth0 user. Find it by the auth_user_id; nothing was done."})
 	case errors.Is(err, errNothing):
 		render(w, http.StatusUnprocessableEntity, "message", message{"Nothing to do", "The customer is as you want it."})
-	case errors.Is(err, errCounting):
-		w.Header().Set("Retry-After", "5")
-		render(w, http.StatusServiceUnavailable, "message", message{"One moment", "The customers are being counted, which takes a while in a large table. Reload in some seconds."})
 	default:
 		p.log.Warn("operator page", zap.Error(err))
 		render(w, http.StatusServiceUnavailable, "message", message{"The database does not answer", "Nothing can be shown now. /readyz says what is wrong; reload in a while."})
 	}
-}
-
-func (p *page) home(w http.ResponseWriter, r *http.Request) error {
-	status, err := p.status.get(r.Context())
-	if err != nil {
-		return err
-	}
-	render(w, http.StatusOK, "home", homeOf(status))
-	return nil
 }
 
 // find is a POST, so that no address stands in a URL, a browser's history or a log.
@@ -169,17 +176,5 @@ func (p *page) conflicts(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	render(w, http.StatusOK, "conflicts", conflictsOf(found))
-	return nil
-}
-
-// runsShown is how many runs are listed: half a day of quiet ones.
-const runsShown = 200
-
-func (p *page) runs(w http.ResponseWriter, r *http.Request) error {
-	runs, err := p.store.Runs(r.Context(), runsShown)
-	if err != nil {
-		return err
-	}
-	render(w, http.StatusOK, "runs", runs)
 	return nil
 }

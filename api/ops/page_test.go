@@ -31,16 +31,30 @@ type desk struct {
 
 func newDesk(t *testing.T) desk {
 	t.Helper()
-	return desk{t, storetest.New(t), ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t)}}
+	return deskOver(t, storetest.DSN(t))
+}
+
+// deskOver is a desk before the page over this database.
+func deskOver(t *testing.T, dsn string) desk {
+	t.Helper()
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer(), QueryTimeout: 30 * time.Second})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	return desk{t, s, ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), CountWithin: time.Minute}}
 }
 
 // made adds a customer of this name and address.
 func (d desk) made(name, address string) customer.ID {
 	d.t.Helper()
+	return d.person(name, name, address)
+}
+
+func (d desk) person(first, last, address string) customer.ID {
+	d.t.Helper()
 	email, err := customer.ParseEmail(address)
 	must(d.t, err)
 	id := customer.ID(uuid.NewString())
-	_, _, err = d.store.Create(d.t.Context(), customer.Draft{ID: id, FirstName: name, LastName: name, Email: email}, nil, customer.Cause{Kind: customer.ByAPI, Actor: "test"})
+	_, _, err = d.store.Create(d.t.Context(), customer.Draft{ID: id, FirstName: first, LastName: last, Email: email}, nil, customer.Cause{Kind: customer.ByAPI, Actor: "test"})
 	must(d.t, err)
 	return id
 }
@@ -75,7 +89,7 @@ func TestHomeSaysHowManyWaitAndWhatToDo(t *testing.T) {
 	d := newDesk(t)
 	id := d.made("Ada", "ada@example.com")
 	w := d.ask("GET", "/ops/", "")
-	for _, says := range []string{"Nothing needs a person", "<dt>auth_pending</dt><dd>1</dd>", "<dt>active</dt><dd>0</dd>", customer.Waiting.Meaning().Sentence, string(id)} {
+	for _, says := range []string{"Nothing needs a person", `auth_pending</span><span class="track"><span class="w100"></span></span><span class="num">1</span>`, `active</span><span class="track"><span class="w0"></span></span><span class="num">0</span>`, customer.Waiting.Meaning().Sentence, string(id)} {
 		if w.Code != 200 || !strings.Contains(w.Body.String(), says) {
 			t.Errorf("%d, without %q:\n%s", w.Code, says, w.Body)
 		}
@@ -158,34 +172,59 @@ func TestStrangersDoNotSeeThePage(t *testing.T) {
 	}
 }
 
-// counting counts how often the status is read; broken makes that fail.
+// counting counts how often customers are counted; broken makes the database fail, and
+// slow makes the counting wait.
 type counting struct {
 	ops.Store
 	reads  atomic.Int64
 	broken atomic.Bool
+	slow   chan struct{}
 }
 
-func (c *counting) Status(ctx context.Context) (customer.Status, error) {
+func (c *counting) Counts(ctx context.Context) (customer.Status, error) {
 	c.reads.Add(1)
 	if c.broken.Load() {
 		return customer.Status{}, errors.New("pq: secret detail")
 	}
-	return c.Store.Status(ctx)
+	if c.slow != nil {
+		<-c.slow
+	}
+	return c.Store.Counts(ctx)
 }
 
-func TestTheStatusIsCountedOnceForMany(t *testing.T) {
+func (c *counting) Glance(ctx context.Context) (customer.Status, error) {
+	if c.broken.Load() {
+		return customer.Status{}, errors.New("pq: secret detail")
+	}
+	return c.Store.Glance(ctx)
+}
+
+func TestCustomersAreCountedOnceForMany(t *testing.T) {
 	t.Parallel()
 	c := &counting{Store: storetest.New(t)}
-	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t)}, c)
+	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), CountWithin: time.Minute}, c)
 	for range 20 {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
-		if w.Code != 200 || !strings.Contains(w.Body.String(), "Counted at") {
+		if w.Code != 200 || !strings.Contains(w.Body.String(), "Counted ") {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
 	}
 	if n := c.reads.Load(); n > 2 { // two if a count became old meanwhile
 		t.Errorf("counted %d times for 20 pages", n)
+	}
+}
+
+// What needs no counting is shown at once, and the page says that it will come again.
+func TestThePageDoesNotWaitForACount(t *testing.T) {
+	t.Parallel()
+	c := &counting{Store: storetest.New(t), slow: make(chan struct{})}
+	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), CountWithin: time.Nanosecond}, c)
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
+	close(c.slow)
+	if body := w.Body.String(); w.Code != 200 || w.Header().Get("Refresh") == "" || !strings.Contains(body, "are being counted") || strings.Contains(body, "Nobody waits.") {
+		t.Errorf("%d, Refresh %q:\n%s", w.Code, w.Header().Get("Refresh"), body)
 	}
 }
 
@@ -200,33 +239,24 @@ func TestADatabaseThatIsAwayIsSaidPlainly(t *testing.T) {
 	}
 }
 
-// After a quiet hour nobody is shown what was true an hour ago.
-func TestAnOldStatusIsNotShown(t *testing.T) {
+// After a quiet hour nobody is shown what was counted an hour ago.
+func TestOldCountsAreNotShown(t *testing.T) {
 	t.Parallel()
 	c := &counting{Store: storetest.New(t)}
 	var passed atomic.Int64
 	start := time.Now()
 	now := func() time.Time { return start.Add(time.Duration(passed.Load())) }
-	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), Now: now}, c)
-	open := func() (int, string) {
+	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), Now: now, CountWithin: time.Minute}, c)
+	for _, age := range []time.Duration{0, 30 * time.Second, time.Hour} {
+		passed.Store(int64(age))
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
-		return w.Code, w.Body.String()
-	}
-	if status, body := open(); status != 200 || !strings.Contains(body, "Nothing needs a person") {
-		t.Fatalf("%d %s", status, body)
-	}
-	c.broken.Store(true)
-	passed.Store(int64(30 * time.Second))
-	if status, body := open(); status != 200 || !strings.Contains(body, "30s ago") {
-		t.Errorf("half a minute old: %d %s", status, body)
-	}
-	passed.Store(int64(time.Hour))
-	if status, body := open(); status != 503 || strings.Contains(body, "Nothing needs a person") {
-		t.Errorf("an hour old, and the database away: %d %s", status, body)
-	}
-	c.broken.Store(false)
-	if status, body := open(); status != 200 || !strings.Contains(body, "0s ago") {
-		t.Errorf("an hour old: %d %s", status, body)
+		want := "Counted just now"
+		if age == 30*time.Second {
+			want = "Counted 30s ago"
+		}
+		if w.Code != 200 || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("after %s: %d, without %q:\n%s", age, w.Code, want, w.Body)
+		}
 	}
 }

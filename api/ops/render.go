@@ -20,6 +20,7 @@ var (
 func parsed(login bool) *template.Template {
 	return template.Must(template.New("").Funcs(template.FuncMap{
 		"stamp": stamp, "machine": machine, "login": func() bool { return login },
+		"ago": ago, "thousands": thousands, "counted": counted, "several": several, "atLeast": atLeast,
 	}).ParseFS(files, "page/*.html"))
 }
 

@@ -660,3 +660,27 @@ func TestReconcileIsPlannedThenApplied(t *testing.T) {
 		t.Errorf("rubbish: %+v", got)
 	}
 }
+
+// The page of a daemon has a worker behind it: it plans, and knows the process.
+func TestTheDaemonPlansFromItsPage(t *testing.T) {
+	t.Parallel()
+	_, env := tenant(t)
+	d := startServe(t, append(env, "DATABASE_URL="+storetest.DSN(t)))
+	eventually(t, "readiness", func() bool { status, _ := get(t, d.ops+"/readyz"); return status == 200 })
+	res, err := http.PostForm(d.ops+"/ops/plan", url.Values{"who": {"Joan"}, "why": {"to see"}})
+	must(t, err)
+	must(t, res.Body.Close())
+	if res.StatusCode != 200 { // after the redirect
+		t.Fatalf("plan %d", res.StatusCode)
+	}
+	eventually(t, "the plan", func() bool {
+		_, page := get(t, d.ops+"/ops/plan")
+		return strings.Contains(page, "0 changes</strong> planned")
+	})
+	if status, page := get(t, d.ops+"/ops/"); status != 200 || !strings.Contains(page, "signing keys are here") || !strings.Contains(page, "Runs of kind plan") {
+		t.Errorf("home %d %s", status, page)
+	}
+	if code := d.stop(t, syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}

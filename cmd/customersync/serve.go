@@ -24,6 +24,7 @@ import (
 	"github.com/ahiko-io/customersync/store/pglocal"
 	"github.com/ahiko-io/customersync/worker"
 	"github.com/ahiko-io/customersync/worker/outgoing"
+	"github.com/ahiko-io/customersync/worker/planning"
 )
 
 // addresses are where a daemon listens.
@@ -142,6 +143,7 @@ type daemon struct {
 	store  *store.Store
 	worker *worker.Worker
 	events *outgoing.Deliverer
+	plans  *planning.Planner
 	api    http.Handler
 	ops    http.Handler
 }
@@ -165,28 +167,34 @@ func assemble(ctx context.Context, c config, dsn string, log *zap.Logger, regist
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	health := ops.New([]ops.Check{
+	checks := []ops.Check{
 		{Name: "database", Do: s.Ready},
 		{Name: "signing_keys", Do: server.Ready},
 		{Name: "serving", Do: func(context.Context) error { return stopping(ctx) }},
-	}, registry)
+	}
+	plans := planning.New(ctx, s, w, log)
 	events := outgoing.New(outgoing.Config{Targets: c.eventTargets, Holder: holder(), Logger: log, Metrics: registry}, s)
-	return &daemon{s, w, events, server, opsHandler(c, health, s, server, log)}, nil
+	page := ops.PageConfig{Loopback: c.opsLoopback(), Logger: log, Self: w, Checks: checks, Planner: plans}
+	if c.opsURL != nil {
+		page.Login = &ops.Login{
+			URL: c.opsURL, Issuer: c.issuer(), ClientID: c.opsClientID, ClientSecret: c.opsClientSecret, Audience: c.audience, Tokens: server,
+		}
+	}
+	return &daemon{s, w, events, plans, server, opsHandler(ops.New(checks, registry), ops.NewPage(page, s))}, nil
 }
 
 // opsHandler is what the ops listener serves: health for tools, the page for people.
-func opsHandler(c config, health http.Handler, s *store.Store, tokens ops.Tokens, log *zap.Logger) http.Handler {
-	host, _, err := net.SplitHostPort(c.opsListen)
-	page := ops.PageConfig{Loopback: err == nil && ops.Loopback(host), Logger: log}
-	if c.opsURL != nil {
-		page.Login = &ops.Login{
-			URL: c.opsURL, Issuer: c.issuer(), ClientID: c.opsClientID, ClientSecret: c.opsClientSecret, Audience: c.audience, Tokens: tokens,
-		}
-	}
+func opsHandler(health, page http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", health)
-	mux.Handle("/ops/", ops.NewPage(page, s))
+	mux.Handle("/ops/", page)
 	return mux
+}
+
+// opsLoopback reports whether only this machine reaches the ops listener.
+func (c config) opsLoopback() bool {
+	host, _, err := net.SplitHostPort(c.opsListen)
+	return err == nil && ops.Loopback(host)
 }
 
 var errStopping = errors.New("stopping")
@@ -267,6 +275,7 @@ func (d *daemon) work(ctx context.Context, log *zap.Logger) {
 		log.Error("worker", zap.Error(err))
 	}
 	delivering.Wait()
+	d.plans.Wait()
 }
 
 // warnOfLostKeys tells when customers were erased with a key that is not set any more:
