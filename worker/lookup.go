@@ -3,9 +3,12 @@ package worker
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
@@ -28,6 +31,9 @@ const (
 	// abreast is how many single look-ups are under way at once.
 	abreast = 8
 )
+
+// errPanicked is a bug of ours that a look-up met.
+var errPanicked = errors.New("the look-up met a bug; the log says which")
 
 // errGivenUp ends a pass after too many failures in a row.
 var errGivenUp = errors.New("given up: Auth0 fails")
@@ -119,8 +125,7 @@ func (p *pass) oneByOne(ctx context.Context, looks []*look) error {
 		for ; begun < len(looks) && underWay < abreast && p.failures < patience && ctx.Err() == nil; begun++ {
 			underWay++
 			go func(l *look) {
-				l.found, l.partial, l.err = p.ask(inTime(ctx, l.due), l.due)
-				l.asked = l.err == nil
+				p.askOne(ctx, l)
 				answered <- l // each look keeps its own error
 			}(looks[begun])
 		}
@@ -132,6 +137,20 @@ func (p *pass) oneByOne(ctx context.Context, looks []*look) error {
 	}
 	skip(looks[begun:])
 	return p.stopping(ctx)
+}
+
+// askOne makes one look. A bug that one user's answer meets is that look's error: on
+// this goroutine, where nobody else recovers, it would end the process, and again
+// whenever the customer is due.
+func (p *pass) askOne(ctx context.Context, l *look) {
+	defer func() {
+		if r := recover(); r != nil {
+			p.log.Error("look-up panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+			l.err = errPanicked
+		}
+	}()
+	l.found, l.partial, l.err = p.ask(inTime(ctx, l.due), l.due)
+	l.asked = l.err == nil
 }
 
 // inTime has the calls for somebody who waits go first at the rate limit.
@@ -146,7 +165,7 @@ func inTime(ctx context.Context, due customer.Due) context.Context {
 // pass at once; what is about one user alone says nothing of the others.
 func (p *pass) count(err error) {
 	switch {
-	case err == nil, errors.Is(err, auth0sync.ErrUnreadable):
+	case err == nil, errors.Is(err, auth0sync.ErrUnreadable), errors.Is(err, errPanicked):
 		p.failures = 0
 	case errors.Is(err, auth0sync.ErrBudget), errors.Is(err, auth0sync.ErrUnauthorized):
 		p.failures = patience
