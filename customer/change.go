@@ -116,7 +116,7 @@ type Explanation struct {
 	AskedAt    time.Time   // when Auth0 last answered about it; zero: never
 	GoneAt     time.Time   // since when Auth0 says that the linked user is gone; zero: it does not
 	Candidates []Candidate // with a reason that is a conflict: the Auth0 users it is between
-	Looking    bool        // it is due for a look, which has not been made
+	Looking    bool        // somebody asked for a look at once, and it has not been made
 	Next       time.Time   // when Auth0 is asked next; zero: not until something happens
 	Looks      []Look      // oldest first, the newest of them
 	History    []Change    // oldest first

@@ -226,7 +226,7 @@ func point(ctx context.Context, tx *sqlx.Tx, rows []inboxRow) (map[int64]pointin
 		  for update
 		), pointed as (
 		  update customers c
-		  set next_check_at = clock_timestamp(), hint_auth_user_id = newest.auth_user_id, hint_email = newest.email
+		  set `+dueAgain+`, hint_auth_user_id = newest.auth_user_id, hint_email = newest.email
 		  from (select distinct on (id) * from matched order by id, row desc) newest
 		  join named n on n.id = newest.id
 		  where c.id = n.id and n.lifecycle = 'auth_pending'

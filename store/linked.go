@@ -176,12 +176,12 @@ func doubt(ctx context.Context, tx *sqlx.Tx, r inboxRow) (int64, error) {
 	if r.Deleted {
 		return updated(tx.ExecContext(ctx, prepared+`
 			update customers
-			set next_check_at = clock_timestamp()
+			set `+dueAgain+`
 			where auth_user_id = $1 and lifecycle = 'active'`, r.User))
 	}
 	return updated(tx.ExecContext(ctx, `
 		update customers
-		set next_check_at = clock_timestamp(), hint_auth_user_id = $1
+		set `+dueAgain+`, hint_auth_user_id = $1
 		where auth_user_id = any($2::text[]) and lifecycle = 'active'`, r.User, pq.Array(r.Identities)))
 }
 

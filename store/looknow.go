@@ -6,10 +6,14 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// looking is true of a customer that was made due and not looked at since: each
-// look moves next_check_at on. Who asked does not matter: a delivery that comes
-// between LookNow and the look makes it due later than LookNow did.
-const looking = `coalesce(next_check_at <= clock_timestamp(), false)`
+// looking is true of a customer while somebody waits for a look that was asked
+// for. Each look moves next_check_at on.
+const looking = `coalesce(look_now_at >= next_check_at, false)`
+
+// dueAgain makes a customer due because of news of it. Whoever waits for a look
+// waits on: it has not been made.
+const dueAgain = `next_check_at = statement_timestamp(),
+		    look_now_at = case when look_now_at >= next_check_at then statement_timestamp() else look_now_at end`
 
 // LookNow makes a live customer due now and wakes the workers. Asked again within
 // ten seconds it does nothing: those who ask share one look, and nobody can make

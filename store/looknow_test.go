@@ -30,3 +30,22 @@ func TestALookThatWasAskedForIsAwaitedUntilItIsMade(t *testing.T) {
 	hold(t, s, ada, customer.NotRegistered, nil)
 	looking(false, "the look")
 }
+
+// Nobody waits for the looks that come by themselves: they do not go first at Auth0's
+// rate limit, nor one by one.
+func TestACustomerThatIsDueIsNotUrgentForThat(t *testing.T) {
+	t.Parallel()
+	s := storetest.New(t)
+	ada := create(t, s, "ada@example.com")
+	due, err := s.DueByID(t.Context(), []customer.ID{ada})
+	must(t, err)
+	if len(due) != 1 || due[0].Urgent {
+		t.Errorf("%+v", due)
+	}
+	must(t, s.LookNow(t.Context(), ada))
+	due, err = s.DueByID(t.Context(), []customer.ID{ada})
+	must(t, err)
+	if len(due) != 1 || !due[0].Urgent {
+		t.Errorf("asked for: %+v", due)
+	}
+}

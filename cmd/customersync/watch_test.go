@@ -152,7 +152,7 @@ func TestTheCommandsOfTheRunbookExist(t *testing.T) {
 		}
 	}
 	for _, path := range regexp.MustCompile(`\$OPS(/\w+)`).FindAllStringSubmatch(runbook, -1) {
-		if !slices.Contains([]string{"/livez", "/readyz", "/metrics"}, path[1]) {
+		if !slices.Contains([]string{"/livez", "/readyz", "/metrics", "/ops"}, path[1]) {
 			t.Errorf("there is no %s", path[1])
 		}
 	}
