@@ -7,8 +7,7 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// bar is a row of a chart. Width is in percent, as the style sheet has it: the policy
-// of the page allows no style in it.
+// bar is a row of a chart. Width is in percent.
 type bar struct {
 	Name  string
 	Count int

@@ -89,7 +89,7 @@ func TestHomeSaysHowManyWaitAndWhatToDo(t *testing.T) {
 	d := newDesk(t)
 	id := d.made("Ada", "ada@example.com")
 	w := d.ask("GET", "/ops/", "")
-	for _, says := range []string{"Nothing needs a person", `auth_pending</span><span class="track"><span class="w100"></span></span><span class="num">1</span>`, `active</span><span class="track"><span class="w0"></span></span><span class="num">0</span>`, customer.Waiting.Meaning().Sentence, string(id)} {
+	for _, says := range []string{"Nothing needs a person", `auth_pending</span><svg class="track" aria-hidden="true"><rect width="100%"/></svg><span class="num">1</span>`, `active</span><svg class="track" aria-hidden="true"><rect width="0%"/></svg><span class="num">0</span>`, customer.Waiting.Meaning().Sentence, string(id)} {
 		if w.Code != 200 || !strings.Contains(w.Body.String(), says) {
 			t.Errorf("%d, without %q:\n%s", w.Code, says, w.Body)
 		}
