@@ -165,6 +165,16 @@ func (s *service) person(address string, verified bool) (auth0sim.User, string) 
 	return u, s.tenant.MintUserToken(u.ID, auth0sim.TokenOptions{})
 }
 
+// personBy signs somebody up by a connection that calls the address verified, and
+// returns an access token.
+func (s *service) personBy(connection, address string) string {
+	s.t.Helper()
+	verified := true
+	u, err := s.tenant.SignUp(auth0sim.SignUp{Email: address, Connection: connection, EmailVerified: &verified})
+	must(s.t, err)
+	return s.tenant.MintUserToken(u.ID, auth0sim.TokenOptions{})
+}
+
 // answer is what came back.
 type answer struct {
 	status int
@@ -312,8 +322,10 @@ func TestR02WhoMayDoWhat(t *testing.T) {
 	adaUser, ada := s.person("ada@example.com", true)
 	_, eve := s.person("eve@example.com", true)
 	_, unverified := s.person("carl@example.com", false)
+	vouched := s.personBy(auth0sim.Enterprise, "dora@example.com") // by whom nobody trusts
 	adas := s.do("POST", customers, ada, `{"first_name":"Ada","last_name":"Lovelace"}`).id(t)
 	pending := s.create("eve@example.com") // eve's by her verified address, not yet linked
+	doras := s.create("dora@example.com")  // not provably Dora's
 	carls := s.create("carl@example.com")  // not provably Carl's
 	staff := s.tenant.MintUserToken(adaUser.ID, auth0sim.TokenOptions{Scope: "read:customers"})
 	missing := "00000000-0000-7000-8000-000000000000"
@@ -328,6 +340,11 @@ func TestR02WhoMayDoWhat(t *testing.T) {
 		"a person reads itself by verified address":        {"GET", "/" + pending, eve, "", 200, ""},
 		"an unverified address proves nothing":             {"GET", "/" + carls, unverified, "", 404, "customer_not_found"},
 		"me by an unverified address is nobody":            {"GET", "/me", unverified, "", 404, "customer_not_found"},
+		"an untrusted provider's word proves nothing":      {"GET", "/" + doras, vouched, "", 404, "customer_not_found"},
+		"nor does it by address":                           {"GET", "?email_address=dora@example.com", vouched, "", 404, "customer_not_found"},
+		"nor does it as me":                                {"GET", "/me", vouched, "", 404, "customer_not_found"},
+		"nor does it change anything":                      {"PATCH", "/" + doras, vouched, `{"first_name":"X"}`, 404, "customer_not_found"},
+		"nor does it close anybody":                        {"DELETE", "/" + doras, vouched, "", 404, "customer_not_found"},
 		"a person reads another":                           {"GET", "/" + adas, eve, "", 404, "customer_not_found"},
 		"a person reads another by address":                {"GET", "?email_address=ada@example.com", eve, "", 404, "customer_not_found"},
 		"a person changes another":                         {"PATCH", "/" + adas, eve, `{"first_name":"Eve"}`, 404, "customer_not_found"},

@@ -59,16 +59,17 @@ func (s *Server) allow(c *call, permission string, found customer.Customer, err 
 		return customer.Customer{}, completed
 	}
 	c.principal = p
-	if err == nil && isOwnPending(p, found) {
+	if err == nil && s.isOwnPending(p, found) {
 		return found, nil
 	}
 	return customer.Customer{}, customer.ErrNotFound
 }
 
 // isOwnPending reports whether a customer that is not linked yet is the
-// principal's, by its verified e-mail address.
-func isOwnPending(p principal, c customer.Customer) bool {
-	return c.Lifecycle == customer.AuthPending && p.claim.Verified && p.claim.Email.Key.Matchable() && c.Email.Key == p.claim.Email.Key
+// principal's, by its verified e-mail address. Only a provider that could link it
+// can have verified that: else whoever runs another one would see and close it.
+func (s *Server) isOwnPending(p principal, c customer.Customer) bool {
+	return c.Lifecycle == customer.AuthPending && s.enroller.Vouched(p.claim) && p.claim.Email.Key.Matchable() && c.Email.Key == p.claim.Email.Key
 }
 
 // me finds the person's own customer: the live one, linked or not yet, else the
@@ -91,7 +92,7 @@ func (s *Server) me(ctx context.Context, c *call) (customer.Customer, error) {
 		switch {
 		case err != nil && !errors.Is(err, customer.ErrNotFound):
 			return customer.Customer{}, err
-		case err == nil && isOwnPending(p, pending):
+		case err == nil && s.isOwnPending(p, pending):
 			return pending, nil
 		}
 	}

@@ -57,10 +57,11 @@ type Customers interface {
 	LiveAppKeys(ctx context.Context) (map[[32]byte]string, error)
 }
 
-// Enroller makes customers, looks up those that are due, and deletes their Auth0
-// users. *worker.Worker has it.
+// Enroller makes customers, looks up those that are due, says whose word on an
+// address counts, and deletes Auth0 users. *worker.Worker has it.
 type Enroller interface {
 	Wake()
+	Vouched(claim customer.Claim) bool
 	DeleteUser(ctx context.Context, authUserID string) error
 	Enroll(ctx context.Context, d customer.Draft, claim *customer.Claim, cause customer.Cause) (id customer.ID, created bool, err error)
 }

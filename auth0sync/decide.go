@@ -144,7 +144,7 @@ func (p Policy) decideNamed(c customer.Customer, users, doubtful []User, w custo
 // if it is.
 func (p Policy) fallsShort(c customer.Customer, u User, w customer.World) customer.Reason {
 	switch {
-	case !p.trusts(u):
+	case !p.Trusts(u):
 		return customer.ConnectionNotTrusted
 	case !u.EmailVerified:
 		return customer.EmailUnverified
@@ -171,12 +171,12 @@ func closeness(r customer.Reason) int {
 	}, r)
 }
 
-// trusts reports whether an identity of a trusted provider stands behind the
+// Trusts reports whether an identity of a trusted provider stands behind the
 // user's address. The address is the primary identity's: a trusted one that was
 // linked later with an address of its own says nothing about it. Else whoever gets
 // a stranger's address into an untrusted connection could link a trusted identity
 // and take that stranger's customer.
-func (p Policy) trusts(u User) bool {
+func (p Policy) Trusts(u User) bool {
 	trusted := p.TrustedProviders
 	if len(trusted) == 0 {
 		trusted = DefaultTrustedProviders()

@@ -28,7 +28,7 @@ func TestALinkedIdentityVouchesForTheAddressThatItHasVerified(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &j); err != nil {
 			t.Fatal(err)
 		}
-		if got := (Policy{}).trusts(j.user(time.Now(), LaneByEmail)); got != test.want {
+		if got := (Policy{}).Trusts(j.user(time.Now(), LaneByEmail)); got != test.want {
 			t.Errorf("%s: trusted is %t", name, got)
 		}
 	}
