@@ -33,6 +33,7 @@ type Options struct {
 	MaxTerms        int           // terms a search may have before it fails with 503 as too slow; 0: any number
 	ExportTakes     time.Duration // from an export job's making to its file; default 2 s
 	ActionBuilds    time.Duration // until a changed Action has been built and can be deployed; default 2 s
+	KeepStates      bool          // of users, all that ever were, for States; else those that search may still see
 	// Of events:
 	FeedRetention   time.Duration // of events, after which an offset has expired; default 24 h
 	FeedConnections int           // most at once; default by plan

@@ -87,7 +87,9 @@ func (t *Tenant) put(u User, deleted bool) {
 		}
 	}
 	now := t.now()
-	r.forget(now.Add(-t.o.SearchLag))
+	if !t.o.KeepStates {
+		r.forget(now.Add(-t.o.SearchLag))
+	}
 	r.states = append(r.states, state{now, u, deleted})
 	if u.Email == "" {
 		return
@@ -126,6 +128,27 @@ func (t *Tenant) withEmail(email string) []User {
 		users = append(users, u)
 	}
 	return users
+}
+
+// State is what a user was from a moment on, until the next state of the same user.
+type State struct {
+	From time.Time // by the tenant's clock, in whole milliseconds
+	User User
+	Gone bool // deleted, or linked into another user
+}
+
+// States are what all users were through time: of each user together, the oldest
+// first. Without Options.KeepStates older ones are missing.
+func (t *Tenant) States() []State {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var all []State
+	for _, r := range t.users {
+		for _, s := range r.states {
+			all = append(all, State{s.at, s.user, s.deleted})
+		}
+	}
+	return all
 }
 
 // User returns a user as it is now; false if there is none.

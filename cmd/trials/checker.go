@@ -91,13 +91,17 @@ var rules = []struct{ broken, query string }{
 
 // check holds the rows against each other, against the tenant and against what
 // the clients were told. Nobody may be writing but the worker.
-func check(ctx context.Context, db *sql.DB, users []auth0sim.User, told []account) (findings, error) {
+func check(ctx context.Context, db *sql.DB, states []auth0sim.State, told []account) (findings, error) {
 	return checkRules(ctx, db, func(f *findings, tx *sql.Tx) error {
 		rows, err := readRows(ctx, tx)
 		if err != nil {
 			return err
 		}
-		f.truth(rows, users)
+		made, err := readDecisions(ctx, tx)
+		if err != nil {
+			return err
+		}
+		f.truth(made, states)
 		f.kept(rows, told)
 		return nil
 	})
@@ -132,23 +136,6 @@ func (f *findings) obey(ctx context.Context, tx *sql.Tx, broken, query string) e
 		f.wrong = append(f.wrong, broken+": "+what)
 	}
 	return rows.Err()
-}
-
-// truth sees to it that each live link is to the one user who had verified that
-// very address.
-func (f *findings) truth(rows map[customer.ID]row, users []auth0sim.User) {
-	verified := map[string][]string{}
-	for _, u := range users {
-		if u.EmailVerified && !u.Blocked {
-			verified[u.Email] = append(verified[u.Email], u.ID)
-		}
-	}
-	for id, r := range rows {
-		of := verified[r.email]
-		if r.lifecycle == customer.Active && (len(of) != 1 || of[0] != r.user) {
-			f.wrong = append(f.wrong, fmt.Sprintf("customer %s is linked to %s, and %d users have verified its address", id, r.user, len(of)))
-		}
-	}
 }
 
 // kept sees to it that what was acknowledged is there, once, and nothing else is.

@@ -25,6 +25,7 @@ const (
 // whole is what a faultless round leaves: Ada is linked, Alan renamed. Nothing
 // guards the rows, so that a test can break them.
 const whole = `
+	set time zone 'UTC';
 	drop trigger customers_guard on customers;
 	drop trigger history_guard on history;
 	drop index customers_live_auth_user;
@@ -45,12 +46,22 @@ var told = []account{
 	{id: alan, email: "alan@example.com", key: "k2", firstName: "Al", patches: 1},
 }
 
-func verified(ids ...string) (users []auth0sim.User) {
-	for _, id := range ids {
-		users = append(users, auth0sim.User{ID: id, Email: "ada@example.com", EmailVerified: true})
+// was is what a user was from a time on.
+func was(from, id string, change ...func(*auth0sim.State)) auth0sim.State {
+	at, _ := time.Parse(time.DateTime, from) // written here
+	s := auth0sim.State{From: at, User: auth0sim.User{ID: id, Email: "ada@example.com", EmailVerified: true}}
+	for _, c := range change {
+		c(&s)
 	}
-	return users
+	return s
 }
+
+func unproven(s *auth0sim.State) { s.User.EmailVerified = false }
+func blocked(s *auth0sim.State)  { s.User.Blocked = true }
+func gone(s *auth0sim.State)     { s.Gone = true }
+func moved(s *auth0sim.State)    { s.User.Email = "ada@example.org" }
+
+const early = "2026-01-01 00:00:00" // before anything happened to a customer
 
 // broken is a database as whole leaves it, with one thing done to it.
 func broken(t *testing.T, by string) *sql.DB {
@@ -87,7 +98,9 @@ func TestTheCheckerComplainsOf(t *testing.T) {
 		"linked and not active":      {by: "update customers set lifecycle = 'auth_pending'", wrong: "active and linked"},
 		"a link without evidence":    {by: "update history set evidence = null", wrong: "without kept evidence"},
 		"evidence of another user":   {by: `update history set evidence = '{"auth_user_id":"email|bob"}'`, wrong: "without kept evidence"},
-		"a link to another user":     {by: "update customers set auth_user_id = 'email|bob' where lifecycle = 'active'", wrong: "is linked to email|bob"},
+		"a link to another user":     {by: "update customers set auth_user_id = 'email|bob' where lifecycle = 'active'", wrong: "without kept evidence"},
+		"a link that was wrong":      {by: "update history set to_value = 'email|bob' where change = 'linked'", wrong: "was linked to email|bob"},
+		"a closed one's wrong link":  {by: "update history set to_value = 'email|bob' where change = 'linked'; update customers set lifecycle = 'inactive'", wrong: "was linked to email|bob"},
 		"a key without its effect":   {by: "update idempotency_keys set customer_id = gen_random_uuid() where key = 'k1'", wrong: "key without its effect", lost: ada},
 		"an effect without its key":  {by: "delete from idempotency_keys where key = 'k2'", wrong: "without exactly one idempotency key", lost: alan},
 		"a customer that is gone":    {by: "delete from history where customer_id = '" + alan + "'; delete from customers where id = '" + alan + "'", lost: alan, wrong: "1 customers"},
@@ -99,7 +112,7 @@ func TestTheCheckerComplainsOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := check(t.Context(), broken(t, c.by), verified("email|ada"), told)
+			got, err := check(t.Context(), broken(t, c.by), []auth0sim.State{was(early, "email|ada")}, told)
 			must(t, err)
 			complains(t, "lost", got.lost, c.lost)
 			complains(t, "wrong", got.wrong, c.wrong)
@@ -117,15 +130,41 @@ func complains(t *testing.T, kind string, got []string, of string) {
 	}
 }
 
-func TestALinkMustBeToTheOneUserWhoVerified(t *testing.T) {
+// Ada's link was decided by a look at 23:59:58, and written at midnight.
+func TestALinkMustBeToTheOneWhoHadVerifiedWhenItWasDecided(t *testing.T) {
 	t.Parallel()
-	db := broken(t, "")
-	unverified := verified("email|ada")
-	unverified[0].EmailVerified = false
-	for name, users := range map[string][]auth0sim.User{"nobody": nil, "unverified": unverified, "two": verified("email|ada", "auth0|ada")} {
-		got, err := check(t.Context(), db, users, told)
+	db := broken(t, `update history set evidence = '{"auth_user_id":"email|ada","seen_at":"2026-01-01T23:59:58Z"}' where change = 'linked'`)
+	const ada, before, within, after = "email|ada", "2026-01-01 12:00:00", "2026-01-01 23:59:59", "2026-01-02 00:00:01"
+	for name, c := range map[string]struct {
+		right  bool
+		states []auth0sim.State
+	}{
+		"verified before":                {true, []auth0sim.State{was(early, ada)}},
+		"verified meanwhile":             {true, []auth0sim.State{was(early, ada, unproven), was(within, ada)}},
+		"blocked meanwhile":              {true, []auth0sim.State{was(early, ada), was(within, ada, blocked)}},
+		"blocked afterwards":             {true, []auth0sim.State{was(early, ada), was(after, ada, blocked)}},
+		"another address afterwards":     {true, []auth0sim.State{was(early, ada), was(after, ada, moved)}},
+		"deleted afterwards":             {true, []auth0sim.State{was(early, ada), was(after, ada, gone)}},
+		"a second one afterwards":        {true, []auth0sim.State{was(early, ada), was(after, "auth0|ada")}},
+		"a second one, unproven":         {true, []auth0sim.State{was(early, ada), was(early, "auth0|ada", unproven)}},
+		"a second one, by a stranger":    {true, []auth0sim.State{was(early, ada), was(early, "samlp|acme|ada")}},
+		"a second one, gone before":      {true, []auth0sim.State{was(early, ada), was(early, "auth0|ada"), was(before, "auth0|ada", gone)}},
+		"nobody":                         {false, nil},
+		"unverified":                     {false, []auth0sim.State{was(early, ada, unproven)}},
+		"verified afterwards":            {false, []auth0sim.State{was(early, ada, unproven), was(after, ada)}},
+		"no more verified":               {false, []auth0sim.State{was(early, ada), was(before, ada, unproven)}},
+		"blocked":                        {false, []auth0sim.State{was(early, ada, blocked)}},
+		"unblocked afterwards":           {false, []auth0sim.State{was(early, ada, blocked), was(after, ada)}},
+		"deleted before":                 {false, []auth0sim.State{was(early, ada), was(before, ada, gone)}},
+		"another address":                {false, []auth0sim.State{was(early, ada, moved)}},
+		"that address afterwards":        {false, []auth0sim.State{was(early, ada, moved), was(after, ada)}},
+		"two":                            {false, []auth0sim.State{was(early, ada), was(early, "auth0|ada")}},
+		"two, one of them gone after":    {false, []auth0sim.State{was(early, ada), was(early, "auth0|ada"), was(after, "auth0|ada", gone)}},
+		"verified by whom nobody trusts": {false, []auth0sim.State{was(early, "samlp|acme|ada")}},
+	} {
+		got, err := check(t.Context(), db, c.states, told)
 		must(t, err)
-		if len(got.wrong) != 1 {
+		if len(got.wrong) == 0 != c.right {
 			t.Errorf("%s: %q", name, got.wrong)
 		}
 	}

@@ -17,7 +17,7 @@ type account struct {
 	firstName string
 	patches   int // that changed something
 	closed    bool
-	signedUp  bool // at Auth0, with a verified address
+	signedUp  bool // at Auth0, alone with its verified address: to be linked
 }
 
 // ledger is what all clients were told.

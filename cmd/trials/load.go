@@ -111,7 +111,7 @@ func (l *load) life(ctx context.Context, c *client, dice *rand.Rand) error {
 	a := account{email: customer.EmailKey(email), key: fmt.Sprintf("key-%d", n), firstName: "Ada"}
 	early, late := dice.IntN(4) == 0, dice.IntN(3) == 0
 	if early {
-		if err := l.signUp(&a); err != nil {
+		if err := l.turnUp(&a, dice); err != nil {
 			return err
 		}
 	}
@@ -122,7 +122,7 @@ func (l *load) life(ctx context.Context, c *client, dice *rand.Rand) error {
 	a.id = got.ID
 	l.ledger.acknowledged(a, took)
 	if late && !early {
-		if err := l.signUp(&a); err != nil {
+		if err := l.turnUp(&a, dice); err != nil {
 			return err
 		}
 	}
@@ -140,6 +140,41 @@ func (l *load) life(ctx context.Context, c *client, dice *rand.Rand) error {
 		l.ledger.acknowledged(a, took)
 	}
 	return err
+}
+
+// turnUp is how a customer's person, or somebody with the same address, comes to
+// Auth0: most as they should. Of the others some must never be linked; some might be,
+// if they were looked at in the moment when they could, and the checker knows.
+func (l *load) turnUp(a *account, dice *rand.Rand) error {
+	t, yes, no := l.w.tenant, true, false
+	one := auth0sim.SignUp{Email: string(a.email), Connection: auth0sim.Passwordless, EmailVerified: &yes}
+	then := func(string) error { return nil }
+	switch dice.IntN(12) {
+	case 0:
+		one.EmailVerified = &no
+	case 1:
+		one.Blocked = true
+	case 2:
+		one.Connection = auth0sim.Enterprise // whom nobody trusts
+	case 3:
+		one.EmailVerified, then = &no, t.Verify
+	case 4:
+		then = func(id string) error { return t.ChangeEmail(id, "former."+string(a.email)) }
+	case 5:
+		then = func(id string) error { return t.Block(id, true) }
+	case 6:
+		then = func(string) error {
+			_, err := t.SignUp(auth0sim.SignUp{Email: string(a.email), Connection: auth0sim.Google})
+			return err
+		}
+	default:
+		return l.signUp(a)
+	}
+	u, err := t.SignUp(one)
+	if err != nil {
+		return err
+	}
+	return then(u.ID)
 }
 
 // signUp has the Action call the webhook of one replica, whether or not that one
@@ -173,7 +208,7 @@ func (l *load) rename(ctx context.Context, c *client, a *account) error {
 
 // check has the checker look at everything.
 func (l *load) check(ctx context.Context, got *result) error {
-	found, err := check(ctx, l.w.db, l.w.tenant.Users(), l.ledger.all())
+	found, err := check(ctx, l.w.db, l.w.tenant.States(), l.ledger.all())
 	got.lost, got.wrong = found.lost, found.wrong
 	got.operations = l.ledger.operations()
 	if err == nil && len(found.lost)+len(found.wrong) > 0 {

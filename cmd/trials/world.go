@@ -77,7 +77,7 @@ func (w *world) startTenant(ctx context.Context) error {
 	}
 	w.sim = "http://" + listener.Addr().String()
 	w.secret = "whsec_" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("trial", 7)))
-	w.tenant = auth0sim.New(auth0sim.Options{})
+	w.tenant = auth0sim.New(auth0sim.Options{KeepStates: true})
 	w.tenant.SetBaseURL(w.sim)
 	w.mintToken()
 	w.server = &http.Server{Handler: w.tenant, ReadHeaderTimeout: time.Minute}
