@@ -8,7 +8,9 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -72,11 +74,28 @@ func (b besieged) p99(t *testing.T, n int) time.Duration {
 	return took[len(took)*99/100]
 }
 
-// memory is what /proc says of the daemon.
-func (b besieged) memory() string {
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid)) // on Linux
-	return string(regexp.MustCompile(`VmRSS:\s*(.*)`).Find(status))
+// memory is how many KiB the daemon has, as Linux says; 0 elsewhere.
+func (b besieged) memory(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", b.cmd.Process.Pid))
+	resident := regexp.MustCompile(`VmRSS:\s*(\d+) kB`).FindSubmatch(status)
+	if runtime.GOOS != "linux" {
+		return 0
+	}
+	if err != nil || resident == nil {
+		t.Fatalf("no memory in %.200q: %v", status, err)
+	}
+	kib, err := strconv.Atoi(string(resident[1]))
+	must(t, err)
+	return kib
 }
+
+const (
+	// siegeSlows is what a good client waits at most beside a siege: 99 of 100 times.
+	siegeSlows = 100 * time.Millisecond
+	// siegeTakes is how much memory a siege may take, in KiB.
+	siegeTakes = 100 << 10
+)
 
 // Thousands of connections that send nothing, or little, or read nothing: others
 // are answered all the same.
@@ -84,20 +103,30 @@ func TestAttackSlowClientsKeepNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	b := newBesieged(t)
 	calls := sizes(50, 1000)
-	quiet, before := b.p99(t, calls), b.memory()
+	quiet, before := b.p99(t, calls), b.memory(t)
 	request := "GET /customer/v1/customers HTTP/1.1\r\n" + b.headers() + "\r\n"
 	post := "POST /customer/v1/customers HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n" + b.headers() + "\r\n{"
-	starts := []string{"", "G", "GET / HTTP/1.1\r\nHost", request[:len(request)-2], post, "POST /webhooks/auth0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", strings.Repeat(request, 20)}
+	large := func(body string) string {
+		return strings.Replace(strings.TrimSuffix(post, "{"), "60000", fmt.Sprint(len(body)), 1) + body
+	}
+	starts := []string{large(strings.Repeat("[", 60_000)), large(strings.Repeat(" ", 1<<20)), "", "G", "GET / HTTP/1.1\r\nHost", request[:len(request)-2], post, "POST /webhooks/auth0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", strings.Repeat(request, 20)}
 	r := dice(t)
 	for range sizes(210, 2000) {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", b.at)
 		must(t, err)
 		t.Cleanup(func() { _ = conn.Close() }) // the daemon may have been quicker
-		_, err = conn.Write([]byte(starts[r.IntN(len(starts))]))
-		must(t, err)
+		must(t, conn.SetWriteDeadline(time.Now().Add(time.Minute)))
+		_, _ = conn.Write([]byte(starts[r.IntN(len(starts))])) // it may not want it all
 	}
 	besieged := b.p99(t, calls)
-	t.Logf("p99 of good calls: %s, besieged %s; memory: %s, besieged %s", quiet, besieged, before, b.memory())
+	after := b.memory(t)
+	t.Logf("p99 of good calls: %s, besieged %s; memory: %d KiB, besieged %d KiB", quiet, besieged, before, after)
+	if after-before > siegeTakes {
+		t.Error("that is too much memory")
+	}
+	if *attackLong && besieged > siegeSlows {
+		t.Error("that is too slow")
+	}
 }
 
 // Requests in which two readers could see two things, or too much of one. Each is

@@ -98,7 +98,7 @@ func (l *load) failoverRound(ctx context.Context, got *result, primary, standby 
 	}
 	late := giveUp
 	for _, a := range l.attempts.take() {
-		if a.status == 200 && a.method != "GET" && a.ended.After(promoted) {
+		if a.status == 200 && a.method != "GET" && a.began.After(promoted) {
 			late = min(late, a.ended.Sub(promoted))
 		}
 	}
