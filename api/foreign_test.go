@@ -53,7 +53,7 @@ type foreignCall struct {
 
 func foreignCalls() map[string]foreignCall {
 	const byID, byAddress = customers + "/{id}", customers + "?email_address={address}"
-	const read, update, remove = "read:customers", "update:customers", "delete:customers"
+	const read, update, remove, erase = "read:customers", "update:customers", "delete:customers", "erase:customers"
 	return map[string]foreignCall{
 		"get":                  {"GET", read, byID, "", nil},
 		"get by address":       {"GET", read, byAddress, "", nil},
@@ -69,12 +69,38 @@ func foreignCalls() map[string]foreignCall {
 		"close":                {"DELETE", remove, byID, "", nil},
 		"close by address":     {"DELETE", remove, byAddress, "", nil},
 		"close if as it was":   {"DELETE", remove, byID, "", []string{"If-Match", "*"}},
+		"erase":                {"DELETE", erase, byID + "?erase=true", "", nil},
+		"erase by address":     {"DELETE", erase, byAddress + "&erase=true", "", nil},
+		"erasure":              {"GET", erase, "/customer/v1/erasures/{id}", "", nil},
+		"events":               {"GET", read, "/customer/v1/events", "", nil},
 		"sync":                 {"POST", update, byID + "/sync", "", nil},
 		"resolve":              {"POST", update, "/customer/v1/conflicts/{id}/resolve", `{"action":"look_again"}`, nil},
 		"create for another":   {"POST", "create:customers", customers, `{"first_name":"A","last_name":"B","email_address":"{address}"}`, nil},
 		"conflicts":            {"GET", read, "/customer/v1/conflicts", "", nil},
 		"list":                 {"GET", read, customers, "", nil},
 		"list what is pending": {"GET", read, customers + "?customer_lifecycle=auth_pending&limit=10", "", nil},
+	}
+}
+
+// A call that is added is tried on others' customers too.
+func TestEveryCallIsTriedOnOthersCustomers(t *testing.T) {
+	t.Parallel()
+	paths, ok := newContract(t).document["paths"].(map[string]any)
+	if !ok || len(paths) < 10 {
+		t.Fatalf("%d paths are documented", len(paths))
+	}
+	tried := map[string]bool{}
+	for _, c := range foreignCalls() {
+		path, _, _ := strings.Cut(strings.ReplaceAll(c.path, "{id}", "{customer_id}"), "?")
+		tried[c.method+" "+path] = true
+	}
+	for path, methods := range paths {
+		for method := range methods.(map[string]any) {
+			call := strings.ToUpper(method) + " " + path
+			if strings.HasPrefix(path, "/customer/v1/") && method != "parameters" && !tried[call] {
+				t.Errorf("%s is not", call)
+			}
+		}
 	}
 }
 

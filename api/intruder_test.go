@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -58,6 +59,41 @@ func swapCase(s string) string {
 		return upper
 	}
 	return strings.ToLower(s)
+}
+
+// An app key is known by its hash alone, so that a guess takes as long however much of
+// it is right. In full it fails beyond what chance makes of the median.
+func TestAttackHowLongAGuessTakesTellsNothing(t *testing.T) {
+	t.Parallel()
+	c, i := newClock(), newIssuer(t)
+	s := newServiceTrusting(t, i, c.now)
+	token := "Bearer " + i.sign(usualHeader, i.claims(c.now()))
+	near, far := s.appKey[:31]+other(s.appKey[31]), strings.Repeat(other(s.appKey[0]), 32)
+	took := map[string][]time.Duration{}
+	for range sizes(200, 50_000) {
+		for _, key := range []string{near, far} {
+			header := http.Header{"Ahiko-App-Id": {key}, "Authorization": {token}}
+			started := time.Now()
+			a := s.inProcess("GET", customers, "", header)
+			took[key] = append(took[key], time.Since(started))
+			a.refused(t, "a guess", "app_id_unknown")
+		}
+	}
+	slices.Sort(took[near])
+	slices.Sort(took[far])
+	n, f := took[near][len(took[near])/2], took[far][len(took[far])/2]
+	t.Logf("a guess that is right but for its last letter takes %s, one that is all wrong %s", n, f)
+	if *attackLong && (n-f).Abs() > f/20 {
+		t.Error("that tells them apart")
+	}
+}
+
+// other is a letter that one is not.
+func other(letter byte) string {
+	if letter == 'a' {
+		return "b"
+	}
+	return "a"
 }
 
 func TestAttackARevokedKeyIsRefusedEverywhere(t *testing.T) {

@@ -36,7 +36,7 @@ func (g grammar) good() attempt {
 	if one == customers {
 		a.query = "email_address=ada%40example.com"
 	}
-	switch g.IntN(8) {
+	switch g.IntN(10) {
 	case 0:
 		a.method, a.path = pick(g, "GET", "HEAD"), one
 	case 1:
@@ -55,6 +55,16 @@ func (g grammar) good() attempt {
 		a.method, a.path, a.query = "POST", "/customer/v1/conflicts/"+g.id+"/resolve", ""
 		a.body = pick(g, `{"action":"look_again"}`, `{"action":"close","why":"x"}`, `{"auth_user_id":"auth0|evil","why":"x"}`)
 	case 7:
+		a.method, a.path, a.query = "GET", pick(g, "/customer/v1/events", "/customer/v1/erasures/"+g.id), pick(g, "", "after=0")
+		if strings.HasPrefix(a.path, "/customer/v1/erasures") {
+			a.query = ""
+		}
+	case 8:
+		a.method, a.path, a.query = "POST", customers+"/"+g.id+"/sync", ""
+		if g.IntN(2) == 0 {
+			a.method, a.path, a.query = "DELETE", customers+"/"+g.id, "erase=true"
+		}
+	case 9:
 		a.method, a.path, a.query = "POST", "/webhooks/auth0", ""
 		a.body = sent
 		a.header.Set("Authorization", "Bearer "+streamToken)
