@@ -40,3 +40,25 @@ func TestTheThreatModelNamesTestsThatExist(t *testing.T) {
 		}
 	}
 }
+
+// A goroutine that a test leaves behind is one that the daemon may leave behind.
+func TestEveryPackageLooksForGoroutinesThatAreLeft(t *testing.T) {
+	t.Parallel()
+	looks := map[string]bool{}
+	must(t, filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		looks[filepath.Dir(path)] = looks[filepath.Dir(path)] || regexp.MustCompile(`goleak\.VerifyTestMain\(|storetest\.Main\(`).Match(text)
+		return err
+	}))
+	if len(looks) < 10 {
+		t.Errorf("only %d packages have tests", len(looks))
+	}
+	for folder, does := range looks {
+		if !does {
+			t.Errorf("%s does not", folder)
+		}
+	}
+}
