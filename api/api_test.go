@@ -15,12 +15,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/api"
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
 	"github.com/ahiko-io/customersync/worker"
@@ -101,7 +101,7 @@ func (s *service) serve() {
 	t.Cleanup(s.issuer.Close)
 	t.Cleanup(s.tenant.Close)
 	s.tenant.SetBaseURL(s.issuer.URL)
-	metrics := prometheus.NewRegistry()
+	metrics, log := prometheus.NewRegistry(), discreet.Logger(t, actionSecret, nextSecret, streamToken, logToken)
 	directory := auth0sync.NewDirectory(auth0sync.DirectoryConfig{
 		BaseURL: s.issuer.URL, ClientID: "sim-client", ClientSecret: "sim-secret", Share: 1, Metrics: metrics,
 	})
@@ -114,14 +114,14 @@ func (s *service) serve() {
 		return s.now()
 	})
 	must(t, err)
-	w, err := worker.New(worker.Config{Schedule: "@every 30s", Holder: "test", Logger: zap.NewNop(), Metrics: metrics}, st, directory, verifier)
+	w, err := worker.New(worker.Config{Schedule: "@every 30s", Holder: "test", Logger: log, Metrics: metrics}, st, directory, verifier)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	s.worker, s.stop = w, cancel
 	s.waits, s.left = make(chan struct{}, 1000), make(chan struct{}, 1000)
 	server, err := api.New(ctx, api.Config{
-		Issuer: cmp.Or(s.trusts, s.issuer.URL) + "/", Audience: audience, Logger: zap.NewNop(), Metrics: metrics, Now: s.now,
+		Issuer: cmp.Or(s.trusts, s.issuer.URL) + "/", Audience: audience, Logger: log, Metrics: metrics, Now: s.now,
 	}, watching{st, s}, w, w)
 	must(t, err)
 	s.handler = newContract(t).checked(t, server)

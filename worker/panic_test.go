@@ -5,10 +5,10 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store/storetest"
 	"github.com/ahiko-io/customersync/worker"
 )
@@ -32,7 +32,7 @@ func TestALookUpThatPanicsIsThatLooksError(t *testing.T) {
 	t.Parallel()
 	s := storetest.New(t)
 	w, err := worker.New(worker.Config{
-		Schedule: "@every 1h", Holder: t.Name(), Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
+		Schedule: "@every 1h", Holder: t.Name(), Logger: discreet.Logger(t), Metrics: prometheus.NewRegistry(),
 	}, s, &faulty{}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestARunThatPanicsGivesItsLeaseUp(t *testing.T) {
 	t.Parallel()
 	s, directory := storetest.New(t), &faulty{}
 	w, err := worker.New(worker.Config{
-		Schedule: "@every 1h", Holder: t.Name(), Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
+		Schedule: "@every 1h", Holder: t.Name(), Logger: discreet.Logger(t), Metrics: prometheus.NewRegistry(),
 	}, s, directory, nil)
 	if err != nil {
 		t.Fatal(err)

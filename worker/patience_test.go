@@ -10,10 +10,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/worker"
 )
 
@@ -174,7 +174,7 @@ func follow(t *testing.T, what string, s *lanesOnly, d *refusing, long time.Dura
 func start(t *testing.T, what string, s *lanesOnly, d worker.Directory) (stop func()) {
 	t.Helper()
 	w, err := worker.New(worker.Config{
-		Schedule: "@every 1h", Follow: what, Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(),
+		Schedule: "@every 1h", Follow: what, Logger: discreet.Logger(t), Metrics: prometheus.NewRegistry(),
 	}, s, d, nil)
 	must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,11 +11,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
 	"github.com/ahiko-io/customersync/worker"
@@ -74,7 +74,7 @@ func newWorkerOf(t *testing.T, s worker.Store, auth0 string, c worker.Config, pa
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Schedule, c.Holder, c.Logger, c.Metrics = "@every 1h", t.Name(), zap.NewNop(), metrics
+	c.Schedule, c.Holder, c.Logger, c.Metrics = "@every 1h", t.Name(), discreet.Logger(t, actionSecret, streamToken), metrics
 	w, err := worker.New(c, s, directory, verifier)
 	if err != nil {
 		t.Fatal(err)

@@ -12,10 +12,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap/zaptest"
 
 	"github.com/ahiko-io/customersync/api/ops"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
 )
@@ -40,7 +40,7 @@ func deskOver(t *testing.T, dsn string) desk {
 	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: storetest.PgBouncer(), QueryTimeout: 30 * time.Second})
 	must(t, err)
 	t.Cleanup(func() { _ = s.Close() })
-	return desk{t, s, ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), CountWithin: time.Minute}}
+	return desk{t, s, ops.PageConfig{Loopback: true, Logger: discreet.Logger(t), CountWithin: time.Minute}}
 }
 
 // made adds a customer of this name and address.
@@ -202,7 +202,7 @@ func (c *counting) Glance(ctx context.Context) (customer.Status, error) {
 func TestCustomersAreCountedOnceForMany(t *testing.T) {
 	t.Parallel()
 	c := &counting{Store: storetest.New(t)}
-	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), CountWithin: time.Minute}, c)
+	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: discreet.Logger(t), CountWithin: time.Minute}, c)
 	for range 20 {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
@@ -219,7 +219,7 @@ func TestCustomersAreCountedOnceForMany(t *testing.T) {
 func TestThePageDoesNotWaitForACount(t *testing.T) {
 	t.Parallel()
 	c := &counting{Store: storetest.New(t), slow: make(chan struct{})}
-	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), CountWithin: time.Nanosecond}, c)
+	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: discreet.Logger(t), CountWithin: time.Nanosecond}, c)
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
 	close(c.slow)
@@ -233,7 +233,7 @@ func TestADatabaseThatIsAwayIsSaidPlainly(t *testing.T) {
 	c := &counting{}
 	c.broken.Store(true)
 	w := httptest.NewRecorder()
-	ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t)}, c).ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
+	ops.NewPage(ops.PageConfig{Loopback: true, Logger: discreet.Logger(t)}, c).ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/ops/", nil))
 	if w.Code != 503 || !strings.Contains(w.Body.String(), "does not answer") || strings.Contains(w.Body.String(), "secret") {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
@@ -246,7 +246,7 @@ func TestOldCountsAreNotShown(t *testing.T) {
 	var passed atomic.Int64
 	start := time.Now()
 	now := func() time.Time { return start.Add(time.Duration(passed.Load())) }
-	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: zaptest.NewLogger(t), Now: now, CountWithin: time.Minute}, c)
+	h := ops.NewPage(ops.PageConfig{Loopback: true, Logger: discreet.Logger(t), Now: now, CountWithin: time.Minute}, c)
 	for _, age := range []time.Duration{0, 30 * time.Second, time.Hour} {
 		passed.Store(int64(age))
 		w := httptest.NewRecorder()

@@ -27,6 +27,7 @@ import (
 	"github.com/ahiko-io/customersync/api/client"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
 )
@@ -120,6 +121,7 @@ func (l *lockedBuffer) String() string {
 // startServe starts the daemon and waits until it says where it serves.
 func startServe(t *testing.T, env []string, args ...string) *daemonProcess {
 	t.Helper()
+	env = append([]string{"CUSTOMERSYNC_LOG_LEVEL=debug"}, env...)
 	d := &daemonProcess{cmd: program(context.Background(), env, append([]string{"serve"}, args...)...), log: &lockedBuffer{}, ended: make(chan struct{})}
 	stderr, err := d.cmd.StderrPipe()
 	must(t, err)
@@ -141,6 +143,7 @@ func startServe(t *testing.T, env []string, args ...string) *daemonProcess {
 	t.Cleanup(func() {
 		_ = d.cmd.Process.Kill() // it may have ended
 		<-d.ended
+		discreet.Check(t, d.log.String(), secretsOf(env)...)
 		if t.Failed() {
 			t.Logf("daemon said:\n%s", d.log)
 		}
@@ -151,6 +154,17 @@ func startServe(t *testing.T, env []string, args ...string) *daemonProcess {
 		t.Fatalf("the daemon ended at its start:\n%s", d.log)
 	}
 	return d
+}
+
+// secretsOf are the secrets that a program is given.
+func secretsOf(env []string) (all []string) {
+	for _, variable := range env {
+		name, value, _ := strings.Cut(variable, "=")
+		if regexp.MustCompile(`SECRETS?$|TOKENS?$|KEYS?$`).MatchString(name) {
+			all = append(all, strings.Split(value, ",")...)
+		}
+	}
+	return all
 }
 
 // stop ends the daemon by a signal and returns its exit code.

@@ -21,9 +21,9 @@ import (
 	"github.com/lib/pq"
 	"github.com/prometheus/client_golang/prometheus"
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
-	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
 	"github.com/ahiko-io/customersync/worker/outgoing"
@@ -137,7 +137,7 @@ func newWorld(t *testing.T, targets ...outgoing.Target) world {
 	db := sql.OpenDB(connector)
 	t.Cleanup(func() { _ = db.Close() })
 	metrics := prometheus.NewRegistry()
-	d := outgoing.New(outgoing.Config{Targets: targets, Holder: t.Name(), Logger: zap.NewNop(), Metrics: metrics}, s)
+	d := outgoing.New(outgoing.Config{Targets: targets, Holder: t.Name(), Logger: discreet.Logger(t, secret, next), Metrics: metrics}, s)
 	for _, target := range targets {
 		must(t, s.AddEventTarget(t.Context(), target.Name))
 	}
