@@ -186,6 +186,13 @@ func TestARoundThatDidNotStrikeShowsNothing(t *testing.T) {
 	}
 }
 
+func TestATrialThatIsNotThereIsNone(t *testing.T) {
+	t.Parallel()
+	if err := run(t.Context(), []string{"-only", "kill,linea"}, t.Output()); err == nil {
+		t.Error("nothing was tried, and it passed")
+	}
+}
+
 func TestTrialsInShort(t *testing.T) {
 	t.Parallel()
 	binary, err := build(t.Context(), t.TempDir())

@@ -11,6 +11,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
+	"sync"
 	"syscall"
 	"text/tabwriter"
 	"time"
@@ -21,28 +24,29 @@ type trial struct {
 	name          string
 	rounds, short int // how often it strikes at scale 1, and in a test
 	run           func(ctx context.Context, w *world, rounds int, dice *rand.Rand) (result, error)
+	waits         bool // most of the time, so that another one can go on beside it
 }
 
 // trials are all there are, in the order of the table.
 func trials() []trial {
 	return []trial{
-		{"kill", 500, 4, kill},
-		{"postgres", 100, 2, crash},
-		{"frozen", 10, 1, frozen},
-		{"blackhole", 10, 1, blackHole},
-		{"crowded", 10, 1, crowded},
-		{"readonly", 10, 1, readOnly},
-		{"locked", 10, 1, locked},
-		{"restart", 100, 2, restart},
-		{"failover", 40, 1, failover},
-		{"pgbouncer", 100, 1, bounced},
-		{"lease", 100, 2, lease},
-		{"disk", 10, 2, disk},
-		{"linear", 100, 3, linear},
-		{"steps", everyStep, 1, steps},
-		{"upgrade", 10, 1, upgrade},
-		{"soak", 144, 1, soak},
-		{"auth0", everyPair, 1, hostile},
+		{"kill", 500, 4, kill, false},
+		{"postgres", 100, 2, crash, false},
+		{"frozen", 10, 1, frozen, false},
+		{"blackhole", 10, 1, blackHole, false},
+		{"crowded", 10, 1, crowded, false},
+		{"readonly", 10, 1, readOnly, false},
+		{"locked", 10, 1, locked, false},
+		{"restart", 100, 2, restart, true},
+		{"failover", 40, 1, failover, false},
+		{"pgbouncer", 100, 1, bounced, false},
+		{"lease", 100, 2, lease, true},
+		{"disk", 10, 2, disk, false},
+		{"linear", 100, 3, linear, false},
+		{"steps", everyStep, 1, steps, true},
+		{"upgrade", 10, 1, upgrade, true},
+		{"soak", 144, 1, soak, false},
+		{"auth0", everyPair, 1, hostile, true},
 	}
 }
 
@@ -69,9 +73,13 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("trials", flag.ContinueOnError)
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of everything that is left to chance, but the machine's timing")
-	only := flags.String("only", "", "one trial instead of all")
+	only := flags.String("only", "", "some trials instead of all, with commas between them")
 	scale := flags.Float64("scale", 1, "multiplies the rounds")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := chosen(*only)
+	if err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "customersync-trials-")
@@ -84,19 +92,53 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	_, _ = fmt.Fprintf(out, "seed %d\n", *seed)
-	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "trial\trounds\tinjected\toperations\tlost\twrong\tp95 unavailable")
-	var failed error
-	for _, t := range trials() {
-		if *only != "" && *only != t.name {
-			continue
-		}
-		got, err := t.in(ctx, out, binary, max(1, int(float64(t.rounds)**scale)), *seed)
-		failed = errors.Join(failed, err, got.verdict(t.name))
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%s\n", t.name, got.rounds, got.injected, got.operations,
-			len(got.lost), len(got.wrong), p95(got.unavailable).Round(time.Millisecond))
+	rows, failures := make([]string, len(chosen)), make([]error, len(chosen))
+	var lanes sync.WaitGroup
+	for _, waits := range []bool{false, true} {
+		lanes.Go(func() {
+			for n, t := range chosen {
+				if t.waits == waits {
+					rows[n], failures[n] = t.row(ctx, out, binary, max(1, int(float64(t.rounds)**scale)), *seed)
+				}
+			}
+		})
 	}
-	return errors.Join(table.Flush(), failed)
+	lanes.Wait()
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "trial\trounds\tinjected\toperations\tlost\twrong\tp95 unavailable\ttook")
+	for _, row := range rows {
+		_, _ = fmt.Fprintln(table, row)
+	}
+	return errors.Join(append(failures, table.Flush())...)
+}
+
+// chosen are the trials of a list, or all.
+func chosen(list string) (some []trial, err error) {
+	if list == "" {
+		return trials(), nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		n := slices.IndexFunc(trials(), func(t trial) bool { return t.name == name })
+		if n < 0 {
+			return nil, fmt.Errorf("there is no trial %q", name)
+		}
+		some = append(some, trials()[n])
+	}
+	return some, nil
+}
+
+// row runs a trial, and returns its line in the table.
+func (t trial) row(ctx context.Context, out io.Writer, binary string, rounds int, seed uint64) (string, error) {
+	from := time.Now()
+	got, err := t.in(ctx, out, binary, rounds, seed)
+	took := time.Since(from).Round(time.Second)
+	ended := "it passed"
+	if err = errors.Join(err, got.verdict(t.name)); err != nil {
+		ended = "it FAILED"
+	}
+	_, _ = fmt.Fprintf(out, "%s: %s, after %s\n", t.name, ended, took)
+	return fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s", t.name, got.rounds, got.injected, got.operations,
+		len(got.lost), len(got.wrong), p95(got.unavailable).Round(time.Millisecond), took), err
 }
 
 // in runs a trial in a world of its own.
