@@ -71,6 +71,9 @@ func (l *load) linearRound(ctx context.Context, got *result, strike func() (bool
 		return 0, err
 	}
 	got.struck(struck)
+	if err := l.readAtLast(ctx, people); err != nil {
+		return 0, err
+	}
 	for _, p := range people {
 		known, without := p.counts()
 		got.operations += known
@@ -132,6 +135,38 @@ func (l *load) actOn(ctx context.Context, people []*person, strike func() (bool,
 	return struck, err
 }
 
+// readAtLast notes what each customer is when nobody does anything to it any more.
+func (l *load) readAtLast(ctx context.Context, people []*person) error {
+	c := &actor{client: l.newClient(0)}
+	defer c.http.CloseIdleConnections()
+	for _, p := range people {
+		err := until(ctx, giveUp, "the last read", func() bool {
+			r, sent, err := c.act(ctx, p.id, act{op: opRead})
+			c.turn++
+			if err != nil || !sent || r.status == 0 {
+				return false
+			}
+			after := p.ended() + 1
+			p.note(actors, act{op: opRead}, after, r, after+1)
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ended is when the last act that was answered had been.
+func (p *person) ended() (at time.Duration) {
+	for _, o := range p.history {
+		if o.Return != math.MaxInt64 {
+			at = max(at, time.Duration(o.Return))
+		}
+	}
+	return at
+}
+
 // person is a customer, and all that clients did to it.
 type person struct {
 	id   customer.ID
@@ -167,7 +202,7 @@ func (p *person) counts() (known, unknown int) {
 
 // judge is what is wrong with the history, "" if nothing is.
 func (p *person) judge() string {
-	switch porcupine.CheckOperationsTimeout(oneCustomer(p.born), p.history, decideWithin) {
+	switch porcupine.CheckOperationsTimeout(oneCustomer(p.born), settled(p.history), decideWithin) {
 	case porcupine.Ok:
 		return ""
 	case porcupine.Unknown:

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/anishathalye/porcupine"
 )
 
 // deed is an act from one moment until another, with what it was answered.
@@ -59,8 +63,108 @@ func TestTheModelRefusesWhatNoOrderExplains(t *testing.T) {
 		for n, d := range c.deeds {
 			p.note(n, d.act, time.Duration(d.asked), d.reply, time.Duration(d.told))
 		}
+		if got := porcupine.CheckOperations(oneCustomer(p.born), p.history); got != c.fits {
+			t.Errorf("%s: fits, as it was noted: %v", name, got)
+		}
 		if wrong := p.judge(); (wrong == "") != c.fits || !c.fits && !strings.Contains(wrong, "fits no order") {
 			t.Errorf("%s: %q", name, wrong)
 		}
+	}
+}
+
+// lived is what some clients were told of a customer who did live: acts done one after
+// the other, each at some moment between question and answer, if it has one.
+func lived(dice *rand.Rand, acts int) (deeds []deed) {
+	now := register{name: "Ada", version: 1}
+	for n := range acts {
+		at := 10 * (n + 1)
+		d := deed{asked: at - dice.IntN(30), told: at + dice.IntN(30), act: act{op: opRead}}
+		switch chance := dice.IntN(20); {
+		case chance == 0:
+			d.op = opClose
+		case chance < 12:
+			d.op, d.name = opRename, fmt.Sprintf("Ada %d", n)
+			if dice.IntN(2) == 0 {
+				d.ifMatch = now.version - int64(dice.IntN(2))
+			}
+		}
+		d.status = 200
+		if ok, _ := step(now, d.act, d.reply); d.op == opRename && !ok {
+			if d.status = 409; d.ifMatch != 0 && d.ifMatch != now.version {
+				d.status = 412
+			}
+		}
+		if d.op == opRead {
+			d.register = now
+		}
+		done := true
+		if d.op != opRead && dice.IntN(4) == 0 {
+			d.status, done = 0, dice.IntN(2) == 0
+		}
+		if done {
+			_, now = step(now, d.act, reply{})
+		}
+		deeds = append(deeds, d)
+	}
+	if dice.IntN(2) == 0 {
+		deeds = append(deeds, deed{asked: 10 * (acts + 10), told: 10*(acts+10) + 1, act: act{op: opRead}, reply: reply{200, now}})
+	}
+	return deeds
+}
+
+// One deed of a life is told wrongly.
+func tellWrongly(dice *rand.Rand, deeds []deed) {
+	switch d := &deeds[dice.IntN(len(deeds))]; {
+	case d.op == opRead && dice.IntN(2) == 0:
+		d.version += int64(1 - 2*dice.IntN(2))
+	case d.op == opRead:
+		d.name = "Ada 1"
+	default:
+		d.status = []int{200, 409, 412}[dice.IntN(3)]
+	}
+}
+
+func TestWhatIsSettledFitsJustWhenAllDoes(t *testing.T) {
+	t.Parallel()
+	fit := map[bool]int{}
+	for seed := range uint64(3000) {
+		dice := rand.New(rand.NewPCG(seed, 0))
+		deeds := lived(dice, 12)
+		honest := seed%2 == 0
+		if !honest {
+			tellWrongly(dice, deeds)
+		}
+		p := person{born: register{name: "Ada", version: 1}}
+		for n, d := range deeds {
+			p.note(n, d.act, time.Duration(d.asked), d.reply, time.Duration(d.told))
+		}
+		all := porcupine.CheckOperations(oneCustomer(p.born), p.history)
+		if settled := porcupine.CheckOperations(oneCustomer(p.born), settled(p.history)); settled != all {
+			t.Fatalf("seed %d: fits %v, settled %v: %+v", seed, all, settled, p.history)
+		}
+		if honest && !all {
+			t.Fatalf("seed %d: a true life fits no order", seed)
+		}
+		fit[all]++
+	}
+	if fit[false] < 500 {
+		t.Errorf("only %d of the lives that are told wrongly fit no order", fit[false])
+	}
+}
+
+// Acts without an answer must not take for ever to judge: here none of forty was done.
+func TestActsWithoutAnAnswerAreJudgedInTime(t *testing.T) {
+	t.Parallel()
+	p := person{born: register{name: "Ada", version: 1}}
+	for n := range 40 {
+		p.note(n, act{op: opRename, name: fmt.Sprint("lost ", n)}, time.Duration(n), reply{}, 0)
+	}
+	for n := range 100 {
+		name, at := fmt.Sprint("known ", n), time.Duration(100+100*n)
+		p.note(100, act{op: opRename, name: name}, at, reply{status: 200}, at+30)
+		p.note(101, act{op: opRead}, at+40, reply{200, register{name: name, version: int64(n + 2)}}, at+45)
+	}
+	if wrong := p.judge(); wrong != "" {
+		t.Error(wrong)
 	}
 }

@@ -22,8 +22,8 @@ type act struct {
 
 // reply is what it was told.
 type reply struct {
-	status int // 0: nothing that says whether it was done
-	register
+	status   int // 0: nothing that says whether it was done
+	register     // with opRead; with opRename its version alone, if that is known
 }
 
 // register is a customer as far as this trial goes: nobody else changes it, and its
@@ -70,5 +70,5 @@ func step(now register, a act, r reply) (bool, register) {
 	case a.op == opRead:
 		return r.status == status && r.register == now, next
 	}
-	return r.status == status, next
+	return r.status == status && (r.version == 0 || r.version == next.version), next
 }
