@@ -127,7 +127,7 @@ func tellWrongly(dice *rand.Rand, deeds []deed) {
 func TestWhatIsSettledFitsJustWhenAllDoes(t *testing.T) {
 	t.Parallel()
 	fit := map[bool]int{}
-	for seed := range uint64(3000) {
+	for seed := range uint64(1000) {
 		dice := rand.New(rand.NewPCG(seed, 0))
 		deeds := lived(dice, 12)
 		honest := seed%2 == 0
@@ -147,7 +147,7 @@ func TestWhatIsSettledFitsJustWhenAllDoes(t *testing.T) {
 		}
 		fit[all]++
 	}
-	if fit[false] < 500 {
+	if fit[false] < 150 {
 		t.Errorf("only %d of the lives that are told wrongly fit no order", fit[false])
 	}
 }
