@@ -275,7 +275,7 @@ func (s *Server) ownDraft(c *call, d *customer.Draft) (*customer.Claim, error) {
 	case d.Email.Key != "" && d.Email.Key != p.claim.Email.Key:
 		return nil, fail("email_mismatch").about(emailParameter)
 	}
-	d.Email, d.Subject, d.IssuedAt = p.claim.Email, p.subject, p.claim.IssuedAt
+	d.Email, d.Subject, d.IssuedAt = p.claim.Email, p.subject, p.issued
 	if !p.claim.Verified {
 		return nil, nil
 	}

@@ -49,6 +49,22 @@ func TestAnErasedCustomerIsGoneButForItsProof(t *testing.T) {
 
 // The shop may make the customer again, but the user that Auth0 still has is not
 // linked to it until the person signs in, or somebody says so.
+// What /userinfo says is new whenever it is asked; the token that it is asked by is not.
+func TestATokenFromBeforeAnErasureMakesNoCustomer(t *testing.T) {
+	t.Parallel()
+	s := newService(t)
+	ada, token := s.person("ada@example.com", true)
+	claims := map[string]any{"jti": "another", "email": "ada@example.com", "email_verified": true}
+	said := s.tenant.MintUserToken(ada.ID, auth0sim.TokenOptions{Claims: claims})
+	delete(claims, "email")
+	asked := s.tenant.MintUserToken(ada.ID, auth0sim.TokenOptions{Claims: claims})
+	id := s.do("POST", customers, token, `{"first_name":"Ada","last_name":"Lovelace"}`).id(t)
+	s.do("DELETE", customers+"/"+id+"?erase=true", s.machine("erase:customers"), "").want(t, 200, "")
+	for _, old := range []string{token, said, asked} {
+		s.do("POST", customers, old, `{"first_name":"Ada","last_name":"Lovelace"}`).want(t, 409, "customer_erased")
+	}
+}
+
 func TestWhoComesBackAfterAnErasureIsSomebodyNew(t *testing.T) {
 	t.Parallel()
 	s := newService(t)

@@ -164,6 +164,7 @@ type principal struct {
 	application string         // azp, or client_id in tokens by RFC 9068
 	claim       customer.Claim // of a person: what the token says of the e-mail address; zero Email: nothing
 	rawEmail    string         // the e-mail claim as it stands, valid or not
+	issued      time.Time      // of a person's token; its claim may be younger, from /userinfo
 	expires     time.Time
 	token       string // for /userinfo
 	appKey      string // id of the app key the request came with
@@ -215,7 +216,8 @@ func (t *tokens) read(claims jwt.MapClaims) (principal, error) {
 	if err != nil || issued == nil {
 		return principal{}, errors.New("iat is missing")
 	}
-	p.claim = customer.Claim{AuthUserID: subject, IssuedAt: issued.UTC()}
+	p.issued = issued.UTC()
+	p.claim = customer.Claim{AuthUserID: subject, IssuedAt: p.issued}
 	return p, t.readEmail(claims, &p)
 }
 
