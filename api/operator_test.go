@@ -7,16 +7,16 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/api"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 )
 
 // verifying is the API as the operator page uses it, once it has an issuer's keys.
 func verifying(t *testing.T, i *issuer, now func() time.Time) *api.Server {
 	t.Helper()
-	s, err := api.New(t.Context(), api.Config{Issuer: i.URL + "/", Audience: audience, Logger: zap.NewNop(), Metrics: prometheus.NewRegistry(), Now: now}, openStore(&service{t: t}), nil, nil)
+	s, err := api.New(t.Context(), api.Config{Issuer: i.URL + "/", Audience: audience, Logger: discreet.Logger(t), Metrics: prometheus.NewRegistry(), Now: now}, openStore(&service{t: t}), nil, nil)
 	must(t, err)
 	for deadline := time.Now().Add(time.Minute); s.Ready(t.Context()) != nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -95,7 +95,7 @@ func TestAnOperatorHasWhatRolesGave(t *testing.T) {
 	}
 	dark := httptest.NewServer(nil)
 	dark.Close()
-	s, err = api.New(t.Context(), api.Config{Issuer: dark.URL + "/", Audience: audience, Logger: zap.NewNop(), Metrics: prometheus.NewRegistry()}, openStore(&service{t: t}), nil, nil)
+	s, err = api.New(t.Context(), api.Config{Issuer: dark.URL + "/", Audience: audience, Logger: discreet.Logger(t), Metrics: prometheus.NewRegistry()}, openStore(&service{t: t}), nil, nil)
 	must(t, err)
 	_, err = s.Operator(t.Context(), i.sign(usualHeader, claims()))
 	_, err2 := s.Identity(t.Context(), i.sign(usualHeader, claims()), "web", "n")

@@ -22,6 +22,7 @@ import (
 	"github.com/ahiko-io/customersync/api/ops"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 )
 
 const (
@@ -60,7 +61,7 @@ func newGateAt(t *testing.T, at string) gate {
 // verifier is the API, ready to verify tokens of an issuer.
 func verifier(t *testing.T, d desk, issuer string) *api.Server {
 	t.Helper()
-	s, err := api.New(t.Context(), api.Config{Issuer: issuer, Audience: audience, Logger: zap.NewNop(), Metrics: prometheus.NewRegistry()}, d.store, nil, nil)
+	s, err := api.New(t.Context(), api.Config{Issuer: issuer, Audience: audience, Logger: discreet.Logger(t), Metrics: prometheus.NewRegistry()}, d.store, nil, nil)
 	must(t, err)
 	for deadline := time.Now().Add(time.Minute); s.Ready(t.Context()) != nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -471,7 +472,7 @@ func TestAnAuth0ThatDoesNotAnswerIsSaidPlainly(t *testing.T) {
 	}
 	dark := httptest.NewServer(http.NotFoundHandler())
 	dark.Close()
-	s, err := api.New(t.Context(), api.Config{Issuer: dark.URL + "/", Audience: audience, Logger: zap.NewNop(), Metrics: prometheus.NewRegistry()}, g.store, nil, nil)
+	s, err := api.New(t.Context(), api.Config{Issuer: dark.URL + "/", Audience: audience, Logger: discreet.Logger(t), Metrics: prometheus.NewRegistry()}, g.store, nil, nil)
 	must(t, err)
 	g.config.Login.Tokens = s
 	if w := g.with(session+"="+g.token(auth0sim.TokenOptions{}, "ops:read"), "GET", "/ops/", ""); w.Code != 503 || !strings.Contains(w.Body.String(), "Auth0 does not answer") {

@@ -62,3 +62,18 @@ func TestEveryPackageLooksForGoroutinesThatAreLeft(t *testing.T) {
 		}
 	}
 }
+
+// What a test has logged to nobody is not looked through.
+func TestEveryTestsLogIsLookedThrough(t *testing.T) {
+	t.Parallel()
+	must(t, filepath.WalkDir("../..", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if regexp.MustCompile(`Logger: +zap\.NewNop`).Match(text) {
+			t.Errorf("in %s the program logs to nobody: package discreet has a logger", path)
+		}
+		return err
+	}))
+}
