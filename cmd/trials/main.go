@@ -134,9 +134,9 @@ func (t trial) row(ctx context.Context, out io.Writer, binary string, rounds int
 	took := time.Since(from).Round(time.Second)
 	ended := "it passed"
 	if err = errors.Join(err, got.verdict(t.name)); err != nil {
-		ended = "it FAILED"
+		ended = "it FAILED: " + err.Error()
 	}
-	_, _ = fmt.Fprintf(out, "%s: %s, after %s\n", t.name, ended, took)
+	_, _ = fmt.Fprintf(out, "%s, after %s: %s\n", t.name, took, ended)
 	return fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s", t.name, got.rounds, got.injected, got.operations,
 		len(got.lost), len(got.wrong), p95(got.unavailable).Round(time.Millisecond), took), err
 }
