@@ -53,7 +53,7 @@ func bounced(ctx context.Context, w *world, rounds int, dice *rand.Rand) (got re
 		return got, err
 	}
 	w.line("pgbouncer: %d queries, %d operations acknowledged", queries, got.operations)
-	if err := until(ctx, linkWithin, "everybody who signed up to be linked", func() bool { return l.unlinked(ctx) == 0 }); err != nil {
+	if err := l.allLinked(ctx); err != nil {
 		return got, err
 	}
 	if err := l.check(ctx, &got); err != nil {

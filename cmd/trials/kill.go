@@ -11,8 +11,9 @@ import (
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 )
 
-// linkWithin is how long a link may take when all is well again: the dead worker's
-// lease, the pause between two looks at a customer, and the schedule.
+// linkWithin is how long nobody may be linked when all is well again though some are
+// to be: the dead worker's lease, the pause between two looks at a customer, and the
+// schedule.
 const linkWithin = 2 * time.Minute
 
 // auth0Takes is how long a tenant is away: without it a worker would be at its work
@@ -53,7 +54,7 @@ func kill(ctx context.Context, w *world, rounds int, dice *rand.Rand) (got resul
 	if inRun == 0 || linked == 0 {
 		return got, errors.New("no worker was killed, or none linked: it shows nothing of links")
 	}
-	err = until(ctx, linkWithin, "everybody who signed up to be linked", func() bool { return l.unlinked(ctx) == 0 })
+	err = l.allLinked(ctx)
 	return got, errors.Join(err, l.check(ctx, &got))
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -62,24 +64,52 @@ func readRows(ctx context.Context, tx *sql.Tx) (map[customer.ID]row, error) {
 }
 
 // unlinked is how many who signed up and were not closed are not active; -1 if
-// that could not be read.
+// that could not be read. It is asked for again and again, of a database that has
+// better things to do.
 func (l *load) unlinked(ctx context.Context) int {
-	tx, err := l.w.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	found, err := l.w.db.QueryContext(ctx, "select id from customers where lifecycle = 'active'")
 	if err != nil {
 		return -1
 	}
-	defer func() { _ = tx.Rollback() }() // it only read
-	rows, err := readRows(ctx, tx)
-	if err != nil {
+	defer func() { _ = found.Close() }() // read to its end
+	active := map[customer.ID]bool{}
+	for found.Next() {
+		var id customer.ID
+		if found.Scan(&id) != nil {
+			return -1
+		}
+		active[id] = true
+	}
+	if found.Err() != nil {
 		return -1
 	}
 	n := 0
 	for _, a := range l.ledger.all() {
-		if a.signedUp && !a.closed && rows[a.id].lifecycle != customer.Active {
+		if a.signedUp && !a.closed && !active[a.id] {
 			n++
 		}
 	}
 	return n
+}
+
+// allLinked waits until everybody who signed up is linked. How long it takes goes by
+// how many they are, and by the machine: it must go on.
+func (l *load) allLinked(ctx context.Context) error {
+	fewest := math.MaxInt
+	for end := time.Now().Add(linkWithin); ; {
+		n := l.unlinked(ctx)
+		switch {
+		case n == 0:
+			return nil
+		case n > 0 && n < fewest:
+			fewest, end = n, time.Now().Add(linkWithin)
+		case time.Now().After(end):
+			return fmt.Errorf("%d who signed up are not linked, and for %s nobody was", fewest, linkWithin)
+		}
+		if err := pause(ctx, time.Second/2); err != nil {
+			return err
+		}
+	}
 }
 
 // links is how many links were made.

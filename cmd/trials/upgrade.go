@@ -179,7 +179,7 @@ func (l *load) exchange(ctx context.Context, r *replica, binary string, balancer
 func (l *load) judge(ctx context.Context, got *result) error {
 	earlier := append(got.wrong, l.failures()...)
 	operations := got.operations
-	err := until(ctx, linkWithin, "everybody who signed up to be linked", func() bool { return l.unlinked(ctx) == 0 })
+	err := l.allLinked(ctx)
 	err = errors.Join(err, l.check(ctx, got))
 	got.wrong = append(earlier, got.wrong...)
 	got.operations += operations
