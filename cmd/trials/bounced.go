@@ -83,10 +83,8 @@ func (l *load) bouncedRound(ctx context.Context, got *result, bouncer *pgbouncer
 	}
 	got.struck(shared)
 	got.unavailable = append(got.unavailable, l.ledger.round())
-	failed := l.failures()
-	err = l.check(ctx, got)
-	got.wrong = append(got.wrong, failed...)
-	return err
+	got.wrong = append(got.wrong, l.failures()...)
+	return l.check(ctx, got)
 }
 
 // failures are the requests that were not served, since the attempts were last taken.

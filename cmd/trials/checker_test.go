@@ -198,6 +198,18 @@ func TestARoundThatDidNotStrikeShowsNothing(t *testing.T) {
 	}
 }
 
+// A trial goes on when a request was answered badly, and the next check finds nothing.
+func TestWhatWentWrongInARoundIsNotForgottenInTheNext(t *testing.T) {
+	t.Parallel()
+	l := &load{w: &world{db: broken(t, ""), tenant: auth0sim.New(auth0sim.Options{})}, ledger: newLedger()}
+	t.Cleanup(l.w.tenant.Close)
+	got := result{wrong: []string{"a request took a minute"}, lost: []string{"a customer"}}
+	_ = l.check(t.Context(), &got) // it knows of no customer that is there
+	if first(got.wrong)[0] != "a request took a minute" || got.lost[0] != "a customer" || len(got.wrong) < 2 {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestATrialThatIsNotThereIsNone(t *testing.T) {
 	t.Parallel()
 	if err := run(t.Context(), []string{"-only", "kill,linea"}, t.Output()); err == nil {

@@ -206,10 +206,11 @@ func (l *load) rename(ctx context.Context, c *client, a *account) error {
 	return nil
 }
 
-// check has the checker look at everything.
+// check has the checker look at everything, and adds what it finds to what is known. A
+// trial ends with the first fault that it finds.
 func (l *load) check(ctx context.Context, got *result) error {
 	found, err := check(ctx, l.w.db, l.w.tenant.States(), l.ledger.all())
-	got.lost, got.wrong = found.lost, found.wrong
+	got.lost, got.wrong = append(got.lost, found.lost...), append(got.wrong, found.wrong...)
 	got.operations = l.ledger.operations()
 	if err == nil && len(found.lost)+len(found.wrong) > 0 {
 		err = errors.New("stopped at the first fault")

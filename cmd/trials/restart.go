@@ -57,10 +57,7 @@ func (l *load) restartRound(ctx context.Context, got *result, balancer *front, d
 	}
 	got.struck(true)
 	got.unavailable = append(got.unavailable, l.ledger.round())
-	failed := got.wrong
-	err = l.check(ctx, got)
-	got.wrong = append(failed, got.wrong...)
-	return err
+	return l.check(ctx, got)
 }
 
 // terminate is SIGTERM, and waits until the process has ended well.

@@ -44,6 +44,7 @@ func steps(ctx context.Context, w *world, rounds int, dice *rand.Rand) (got resu
 			return got, fmt.Errorf("%s: %w", sc.name, err)
 		}
 	}
+	got.operations = l.ledger.operations()
 	w.line("steps: the program died at %d steps; the slowest recovery took %s", got.injected, slices.Max(got.unavailable).Round(time.Millisecond))
 	if unseen := s.unseen(); len(unseen) > 0 {
 		return got, fmt.Errorf("nobody died in: %s", strings.Join(unseen, ", "))

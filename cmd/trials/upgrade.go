@@ -177,11 +177,10 @@ func (l *load) exchange(ctx context.Context, r *replica, binary string, balancer
 
 // judge adds what failed, and what the checker finds when everybody is linked.
 func (l *load) judge(ctx context.Context, got *result) error {
-	earlier := append(got.wrong, l.failures()...)
+	got.wrong = append(got.wrong, l.failures()...)
 	operations := got.operations
 	err := l.allLinked(ctx)
 	err = errors.Join(err, l.check(ctx, got))
-	got.wrong = append(earlier, got.wrong...)
 	got.operations += operations
 	return err
 }
