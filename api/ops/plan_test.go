@@ -11,11 +11,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store/storetest"
 	"github.com/ahiko-io/customersync/worker"
 	"github.com/ahiko-io/customersync/worker/planning"
@@ -43,7 +43,7 @@ func newOffice(d desk) *office {
 	})
 	verifier, err := auth0sync.NewVerifier(auth0sync.Secrets{}, time.Now)
 	must(t, err)
-	w, err := worker.New(worker.Config{Schedule: "@every 1h", Holder: t.Name(), Logger: zap.NewNop(), Metrics: prometheus.NewRegistry()}, d.store, directory, verifier)
+	w, err := worker.New(worker.Config{Schedule: "@every 1h", Holder: t.Name(), Logger: discreet.Logger(t), Metrics: prometheus.NewRegistry()}, d.store, directory, verifier)
 	must(t, err)
 	o := &office{d, tenant, w}
 	o.config.Self = w
@@ -53,7 +53,7 @@ func newOffice(d desk) *office {
 
 // opens gives the page a planner, and returns what waits for its work.
 func (o *office) opens() *planning.Planner {
-	p := planning.New(context.WithoutCancel(o.t.Context()), o.store, o.worker, zap.NewNop())
+	p := planning.New(context.WithoutCancel(o.t.Context()), o.store, o.worker, discreet.Logger(o.t))
 	o.config.Planner = p
 	return p
 }
