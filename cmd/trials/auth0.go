@@ -170,9 +170,17 @@ func (l *load) provoke(ctx context.Context, call string) error {
 		return l.unknownKey(ctx)
 	case callSearch, callUser: // the third look at a customer is a search
 		_, err := l.w.db.ExecContext(ctx, `
-			update customers
+			with waiting as (
+			  select id
+			  from customers
+			  where lifecycle = 'auth_pending'
+			  order by id -- as the worker locks them
+			  for update
+			)
+			update customers c
 			set misses = 2, next_check_at = clock_timestamp(), hint_auth_user_id = null, hint_email = null
-			where lifecycle = 'auth_pending'`)
+			from waiting w
+			where c.id = w.id`)
 		return err
 	}
 	return nil

@@ -28,6 +28,9 @@ const (
 	healWithin = time.Second
 	// wellFor is how long is looked whether it is.
 	wellFor = 2 * time.Second
+	// calmWithin is longer than connections to Auth0 rest, of which each look-up that is
+	// under way beside others has one, and each one two goroutines.
+	calmWithin = 2 * time.Minute
 	// crowd is more clients than the program has connections to the database.
 	crowd = 32
 	// strays is by how many goroutines two idle moments may differ: connections of
@@ -105,7 +108,7 @@ func (l *load) sufferRound(ctx context.Context, got *result, seed uint64, from i
 // calm waits until the replica has no more goroutines than before.
 func (l *load) calm(ctx context.Context, before int) error {
 	now := 0
-	err := until(ctx, giveUp, "goroutines to end", func() bool {
+	err := until(ctx, calmWithin, "goroutines to end", func() bool {
 		n, err := l.replicas[0].goroutines(ctx)
 		now = n
 		return err == nil && n <= before+strays
