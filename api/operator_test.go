@@ -10,7 +10,7 @@ import (
 
 	"github.com/ahiko-io/customersync/api"
 	"github.com/ahiko-io/customersync/customer"
-	"github.com/ahiko-io/customersync/discreet"
+	"github.com/ahiko-io/customersync/store/storetest/discreet"
 )
 
 // verifying is the API as the operator page uses it, once it has an issuer's keys.

@@ -13,7 +13,7 @@ import (
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
-	"github.com/ahiko-io/customersync/discreet"
+	"github.com/ahiko-io/customersync/store/storetest/discreet"
 	"github.com/ahiko-io/customersync/worker"
 )
 

@@ -22,7 +22,7 @@ import (
 	"github.com/ahiko-io/customersync/api/ops"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
-	"github.com/ahiko-io/customersync/discreet"
+	"github.com/ahiko-io/customersync/store/storetest/discreet"
 )
 
 const (

@@ -15,9 +15,9 @@ import (
 
 	"github.com/ahiko-io/customersync/api/ops"
 	"github.com/ahiko-io/customersync/customer"
-	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
+	"github.com/ahiko-io/customersync/store/storetest/discreet"
 )
 
 func TestMain(m *testing.M) { os.Exit(storetest.Main(m)) }

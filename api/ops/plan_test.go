@@ -15,8 +15,8 @@ import (
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
-	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store/storetest"
+	"github.com/ahiko-io/customersync/store/storetest/discreet"
 	"github.com/ahiko-io/customersync/worker"
 	"github.com/ahiko-io/customersync/worker/planning"
 )

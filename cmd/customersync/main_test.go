@@ -27,9 +27,9 @@ import (
 	"github.com/ahiko-io/customersync/api/client"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
-	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
+	"github.com/ahiko-io/customersync/store/storetest/discreet"
 )
 
 // asProgram has the test binary be the program itself: tests run it as users do,

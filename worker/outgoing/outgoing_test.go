@@ -23,9 +23,9 @@ import (
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/ahiko-io/customersync/customer"
-	"github.com/ahiko-io/customersync/discreet"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
+	"github.com/ahiko-io/customersync/store/storetest/discreet"
 	"github.com/ahiko-io/customersync/worker/outgoing"
 )
 
