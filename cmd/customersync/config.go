@@ -293,7 +293,6 @@ func (f *faults) login() {
 	f.required("ops_url", "where people open the operator page, since an application to sign in by is set")
 	f.required("auth0_ops_client_id", "the id of a regular web application, for people to sign in to the operator page")
 	f.required("auth0_ops_client_secret", "that application's secret")
-	f.required("auth0_audience", "the identifier of the API whose permissions the operator page goes by")
 }
 
 func isLoopback(host string) bool {

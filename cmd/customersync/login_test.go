@@ -14,6 +14,16 @@ import (
 	"github.com/ahiko-io/customersync/store/storetest"
 )
 
+// The daemon needs the audience with a login and without one: it is asked for once.
+func TestAnAudienceThatIsMissingIsNamedOnce(t *testing.T) {
+	t.Parallel()
+	env := map[string]string{"CUSTOMERSYNC_OPS_URL": "https://ops.acme.example"}
+	_, err := settings{DataDir: t.TempDir()}.config(func(key string) string { return env[key] }, needsAll)
+	if err == nil || strings.Count(err.Error(), "AUTH0_AUDIENCE (auth0_audience): not set") != 1 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestALoginIsConfiguredWhollyOrNotAtAll(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
@@ -23,7 +33,7 @@ func TestALoginIsConfiguredWhollyOrNotAtAll(t *testing.T) {
 		"nothing":              {map[string]string{}, nil},
 		"all":                  {map[string]string{"CUSTOMERSYNC_OPS_URL": "https://ops.acme.example/", "AUTH0_OPS_CLIENT_ID": "web", "AUTH0_OPS_CLIENT_SECRET": "hush", "AUTH0_AUDIENCE": "https://api"}, nil},
 		"on loopback":          {map[string]string{"CUSTOMERSYNC_OPS_URL": "http://127.0.0.1:9090", "AUTH0_OPS_CLIENT_ID": "web", "AUTH0_OPS_CLIENT_SECRET": "hush", "AUTH0_AUDIENCE": "https://api"}, nil},
-		"the URL alone":        {map[string]string{"CUSTOMERSYNC_OPS_URL": "https://ops.acme.example"}, []string{"AUTH0_OPS_CLIENT_ID (auth0_ops_client_id): not set", "AUTH0_OPS_CLIENT_SECRET (auth0_ops_client_secret): not set", "AUTH0_AUDIENCE (auth0_audience): not set"}},
+		"the URL alone":        {map[string]string{"CUSTOMERSYNC_OPS_URL": "https://ops.acme.example"}, []string{"AUTH0_OPS_CLIENT_ID (auth0_ops_client_id): not set", "AUTH0_OPS_CLIENT_SECRET (auth0_ops_client_secret): not set"}},
 		"the secret alone":     {map[string]string{"AUTH0_OPS_CLIENT_SECRET": "hush"}, []string{"CUSTOMERSYNC_OPS_URL (ops_url): not set", "AUTH0_OPS_CLIENT_ID"}},
 		"plain http":           {map[string]string{"CUSTOMERSYNC_OPS_URL": "http://ops.acme.example"}, []string{`CUSTOMERSYNC_OPS_URL (ops_url): "http://ops.acme.example" from the environment: expected https://`}},
 		"http like loopback":   {map[string]string{"CUSTOMERSYNC_OPS_URL": "http://127.0.0.1.evil.example"}, []string{"CUSTOMERSYNC_OPS_URL"}},
