@@ -18,6 +18,15 @@ func IdleInTransaction(ctx context.Context, s *Store) (limit string, err error) 
 // PingEvery makes Listen try its connection as often.
 func PingEvery(s *Store, every time.Duration) { s.ping = every }
 
+// PollEvery makes Listen ask for news as often where LISTEN does not work.
+func PollEvery(s *Store, every time.Duration) { s.pollEvery = every }
+
+// News tells of what happened since then, and not a moment before.
+func News(ctx context.Context, s *Store, since time.Time) (something bool, err error) {
+	_, something, err = s.news(ctx, since.Add(commitWithin))
+	return something, err
+}
+
 // Watching is how many customers are watched.
 func Watching(s *Store) int {
 	s.watchers.mu.Lock()

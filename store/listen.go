@@ -26,6 +26,11 @@ const (
 	// listenerRest is how long it may be quiet before it is given up and made anew:
 	// a server that is frozen does not answer a ping.
 	listenerRest = 2 * listenerPing
+	// pollEvery is how often the database is asked for news where LISTEN does not work.
+	pollEvery = time.Second
+	// commitWithin is how long after its time in a row a change is still looked for:
+	// its transaction may not have been committed when it was last asked for.
+	commitWithin = 2 * time.Second
 )
 
 // Listen calls wake whenever there may be something to do, until ctx ends. It is
@@ -33,10 +38,10 @@ const (
 // so wake is called whenever a connection stands too, and workers look by
 // themselves. wake may be called by two goroutines at once.
 // The same connection serves all who Watch a customer. Behind PgBouncer there is
-// none: wake is never called, and watchers look for themselves once a second.
+// none: once a second the database is asked for news, and watchers look for themselves.
 func (s *Store) Listen(ctx context.Context, wake func()) {
 	if s.listen == nil {
-		s.pollForWatchers(ctx)
+		s.poll(ctx, wake)
 		return
 	}
 	listener := s.listen(ctx)
@@ -78,4 +83,49 @@ func (s *Store) relay(ctx context.Context, listener *pq.Listener, calls *sync.Wa
 			calls.Go(func() { _ = listener.Ping() }) // its failure makes the listener reconnect
 		}
 	}
+}
+
+// poll stands in for LISTEN where there is none.
+func (s *Store) poll(ctx context.Context, wake func()) {
+	tick := time.NewTicker(s.pollEvery)
+	defer tick.Stop()
+	var seen time.Time // zero: there is no telling what was missed
+	for {
+		now, something, err := s.news(ctx, seen)
+		if err == nil && (seen.IsZero() || something) {
+			wake()
+		}
+		seen = now
+		s.watchers.tellAll()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// news tells whether there is something for the worker to do that notify told of
+// since then, on the database's clock. A customer whose time has come is no news: the
+// worker's schedule looks at many of those together.
+func (s *Store) news(ctx context.Context, since time.Time) (now time.Time, something bool, err error) {
+	var answer struct {
+		Now       time.Time `db:"now"`
+		Something bool      `db:"something"`
+	}
+	err = s.read(ctx, "ask for news", func(ctx context.Context) error {
+		return s.db.GetContext(ctx, &answer, `
+			select now() as now, coalesce((
+			    select received_at
+			    from inbox
+			    where state = 'new'
+			    order by id desc
+			    limit 1) > $1, false)
+			  or exists (
+			    select from customers
+			    where next_check_at > $1 and next_check_at <= now()
+			      and (hint_auth_user_id is not null or `+looking+` or version > 1 and updated_at > $1)) as something`,
+			since.Add(-commitWithin))
+	})
+	return answer.Now, answer.Something, err
 }

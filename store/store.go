@@ -44,8 +44,10 @@ type Store struct {
 	dsn    string                                   // as checkDSN made it
 	listen func(until context.Context) *pq.Listener // nil behind PgBouncer
 	ping   time.Duration                            // how often Listen tries its connection
-	log    *zap.Logger
-	tracer trace.Tracer // nil: nobody follows
+
+	pollEvery time.Duration // how often it asks for news where there is none
+	log       *zap.Logger
+	tracer    trace.Tracer // nil: nobody follows
 
 	patience time.Duration // with the server
 
@@ -77,7 +79,7 @@ func Open(o Options) (*Store, error) {
 	db.SetMaxOpenConns(orDefault(o.MaxConns, 16))
 	db.SetMaxIdleConns(orDefault(o.MaxConns, 16))
 	db.SetConnMaxLifetime(5 * time.Minute) // after a fail-over nobody stays on the old primary
-	s := &Store{db: db, dsn: dsn, ping: listenerPing, log: o.Logger, patience: timeout, erase: o.EraseKeys}
+	s := &Store{db: db, dsn: dsn, ping: listenerPing, pollEvery: pollEvery, log: o.Logger, patience: timeout, erase: o.EraseKeys}
 	if o.Traces != nil {
 		s.tracer = o.Traces.Tracer("store")
 	}

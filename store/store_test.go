@@ -380,6 +380,92 @@ func TestListenWakes(t *testing.T) {
 	<-ended
 }
 
+// polling is a Store that has no LISTEN, and asks often instead.
+func polling(t testing.TB, dsn string) *store.Store {
+	t.Helper()
+	s, err := store.Open(store.Options{DSN: dsn, PgBouncer: true, QueryTimeout: 30 * time.Second})
+	must(t, err)
+	t.Cleanup(func() { _ = s.Close() })
+	store.PollEvery(s, 10*time.Millisecond)
+	return s
+}
+
+func TestBehindPgBouncerThereIsAWakeWithoutListen(t *testing.T) {
+	t.Parallel()
+	s := polling(t, storetest.DSN(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	woken, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Listen(ctx, func() {
+			select {
+			case woken <- struct{}{}:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	<-woken // once by itself, for what came before
+	untilWoken(t, s, woken)
+	cancel()
+	<-ended
+}
+
+// News is what LISTEN would have told of: the others have their time.
+func TestBehindPgBouncerNewsIsWhatIsNotifiedOf(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s, db := polling(t, dsn), raw(t, dsn)
+	patch := func(id customer.ID, user string) {
+		t.Helper()
+		_, err := s.Patch(t.Context(), id, customer.Patch{Field: customer.FieldAuthUserID, Value: user}, 0, byTest())
+		must(t, err)
+	}
+	linked, waiting, late := create(t, s, "linked@example.com"), create(t, s, "waiting@example.com"), create(t, s, "late@example.com")
+	patch(linked, "auth0|linked")
+	_, err := db.ExecContext(t.Context(), `update customers set next_check_at = clock_timestamp() + interval '1 day' where id in ($1, $2)`, waiting, late)
+	must(t, err)
+	steps := []struct {
+		what string
+		do   func()
+		news bool
+	}{
+		{"nothing", func() {}, false},
+		{"a customer that nobody told of", func() { create(t, s, "new@example.com") }, false},
+		{"a customer whose time has come", func() {
+			_, err := db.ExecContext(t.Context(), `update customers set next_check_at = clock_timestamp() where id = $1`, late)
+			must(t, err)
+		}, false},
+		{"a name", func() {
+			_, err := s.Patch(t.Context(), waiting, customer.Patch{Field: customer.FieldLastName, Value: "King"}, 0, byTest())
+			must(t, err)
+		}, false},
+		{"a look that is asked for", func() { must(t, s.LookNow(t.Context(), waiting)) }, true},
+		{"a link that is taken back", func() { patch(linked, "") }, true},
+		{"a link of somebody without an address", func() { patch(create(t, s, ""), "auth0|nameless") }, true},
+		{"a delivery", func() {
+			_, err := s.Receive(t.Context(), delivery("evt", "told@example.com"))
+			must(t, err)
+		}, true},
+	}
+	for _, step := range steps {
+		before, err := s.Now(t.Context())
+		must(t, err)
+		step.do()
+		got, err := store.News(t.Context(), s, before)
+		if err != nil || got != step.news {
+			t.Errorf("%s: news %t, %v", step.what, got, err)
+		}
+	}
+	_, err = db.ExecContext(t.Context(), `update inbox set state = 'kept'`)
+	must(t, err)
+	before, err := s.Now(t.Context())
+	must(t, err)
+	create(t, s, "told@example.com")
+	if got, err := store.News(t.Context(), s, before); err != nil || !got {
+		t.Errorf("a customer that a delivery told of before: news %t, %v", got, err)
+	}
+}
+
 // listening is a Store that hears what Postgres notifies of, for which nothing may
 // be between the two.
 func listening(t testing.TB, dsn string) *store.Store {

@@ -1,9 +1,7 @@
 package store
 
 import (
-	"context"
 	"sync"
-	"time"
 
 	"github.com/lib/pq"
 
@@ -13,10 +11,6 @@ import (
 // watchChannel is what a trigger notifies, with the customer's id, when its
 // lifecycle has moved or a look that somebody asked for has been made.
 const watchChannel = "customersync_watch"
-
-// watchPoll is how often watchers are told to look for themselves where LISTEN
-// does not work.
-const watchPoll = time.Second
 
 // Watch tells, by a value on the channel, that a customer may have changed its
 // lifecycle, or that a look asked for by LookNow may have been made. Several
@@ -80,20 +74,6 @@ func wake(some map[chan struct{}]struct{}) {
 		select {
 		case one <- struct{}{}:
 		default: // it is told already
-		}
-	}
-}
-
-// pollForWatchers stands in for LISTEN.
-func (s *Store) pollForWatchers(ctx context.Context) {
-	tick := time.NewTicker(watchPoll)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.watchers.tellAll()
 		}
 	}
 }

@@ -257,17 +257,17 @@ func TestInABrowserTheKeyboardDoesItAll(t *testing.T) {
 	b.at(desktop)
 	b.open("/ops/")
 	b.tabTo("q")
-	b.do(chromedp.KeyEvent("ada@example.com"+kb.Enter), chromedp.WaitReady("#why"))
+	b.leads("ada@example.com"+kb.Enter, "#why")
 	if at := tells[string](b, `location.pathname`); at != "/ops/customers/"+string(id) {
 		t.Fatalf("found %s", at)
 	}
 	b.reachesEveryControl()
 	b.tabTo("user")
-	b.do(chromedp.KeyEvent("auth0|ada"+kb.Enter), chromedp.WaitReady("#who"))
+	b.leads("auth0|ada"+kb.Enter, "#who")
 	b.picture("preview")
 	b.reachesEveryControl()
 	b.tabTo("who")
-	b.do(chromedp.KeyEvent("Joan"+kb.Tab+"she showed her passport"+kb.Enter), chromedp.WaitReady("#why"))
+	b.leads("Joan"+kb.Tab+"she showed her passport"+kb.Enter, "#why")
 	b.picture("linked")
 	e, err := d.store.Explain(t.Context(), id)
 	must(t, err)
@@ -293,7 +293,7 @@ func TestInABrowserAPlanIsReadAndApplied(t *testing.T) {
 	b.tabTo(row)
 	b.do(chromedp.KeyEvent(" "))
 	b.tabTo("who")
-	b.do(chromedp.KeyEvent("Joan"+kb.Tab+"I read it"+kb.Enter), chromedp.WaitReady("#full"))
+	b.leads("Joan"+kb.Tab+"I read it"+kb.Enter, "#full")
 	o.page("/ops/plan") // it may still be under way: that is told, and waited for below
 	for deadline := time.Now().Add(time.Minute); o.explain(fresh).AuthUserID != user.ID; {
 		if time.Now().After(deadline) {
@@ -304,14 +304,14 @@ func TestInABrowserAPlanIsReadAndApplied(t *testing.T) {
 	b.open("/ops/plan")
 	b.do(chromedp.KeyEvent(kb.Tab))
 	b.tabTo("see")
-	b.do(chromedp.KeyEvent(kb.Enter), chromedp.WaitReady("#would"))
+	b.leads(kb.Enter, "#would")
 	b.picture("dry-run")
 	b.at(phone)
 	b.fits("the dry run", phone)
 	b.picture("dry-run-phone")
 	b.reachesEveryControl()
 	b.tabTo("who")
-	b.do(chromedp.KeyEvent("Joan"+kb.Tab+"they cannot wait"+kb.Enter), chromedp.WaitReady("#did"))
+	b.leads("Joan"+kb.Tab+"they cannot wait"+kb.Enter, "#did")
 	if e := o.explain(due); e.AuthUserID != ada.ID || e.History[len(e.History)-1].Cause.Actor != "Joan" {
 		t.Errorf("linked to %q, %+v", e.AuthUserID, e.History)
 	}
@@ -327,6 +327,17 @@ func (b tab) tabTo(id string) {
 		b.do(chromedp.KeyEvent(kb.Tab))
 	}
 	b.t.Fatalf("no Tab leads to %s", id)
+}
+
+// leads presses keys that lead to another page, and waits until that one is loaded:
+// the page that is left may have what is waited for too.
+func (b tab) leads(keys, to string) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	_, err := chromedp.RunResponse(ctx, chromedp.KeyEvent(keys))
+	must(b.t, err)
+	b.do(chromedp.WaitReady(to))
 }
 
 // reachesEveryControl is a failure if Tab passes a link, field or button by, or if
