@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/uuid"
@@ -62,5 +63,44 @@ func TestCreateMakesAPendingCustomerThatIsDue(t *testing.T) {
 	due, err := s.Due(t.Context(), now, nil, false, 10)
 	if err != nil || len(due) != 1 || due[0].ID != id || due[0].Reason != customer.Waiting {
 		t.Errorf("due: %+v, %v", due, err)
+	}
+}
+
+// Many may be due at one instant, which a page may end in.
+func TestWhoIsDueAtOneInstantIsReadOnce(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s, db := open(t, dsn), raw(t, dsn)
+	want := map[customer.ID]bool{}
+	for i := range 20 {
+		want[create(t, s, fmt.Sprintf("c%d@example.com", i))] = true
+	}
+	_, err := db.ExecContext(t.Context(), `update customers set next_check_at = now() - interval '1 second' * (email_key < 'c2')::int`)
+	must(t, err)
+	now, err := s.Now(t.Context())
+	must(t, err)
+	var last *customer.Due
+	for page := 0; ; page++ {
+		due, err := s.Due(t.Context(), now, last, false, 7)
+		must(t, err)
+		if len(due) == 0 {
+			if page != 3 {
+				t.Errorf("%d pages", page)
+			}
+			break
+		}
+		for i, d := range due {
+			if !want[d.ID] {
+				t.Errorf("read twice: %s", d.ID)
+			}
+			delete(want, d.ID)
+			if last != nil && d.At.Before(last.At) {
+				t.Errorf("%s comes after %s", d.At, last.At)
+			}
+			last = &due[i]
+		}
+	}
+	if len(want) != 0 {
+		t.Errorf("passed by: %v", want)
 	}
 }

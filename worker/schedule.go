@@ -26,7 +26,7 @@ func (w *Worker) nextCheck(now time.Time, id customer.ID, reason customer.Reason
 	case customer.Auth0Error:
 		return now.Add(spread(id, errorBackoff))
 	case customer.Auth0Budget:
-		return now.Add(w.backoff)
+		return now.Add(spread(id, w.backoff)) // not all at one instant, which would be read in pages
 	default:
 		return now.Add(spread(id, doubled(w.backoff, misses)))
 	}
