@@ -13,20 +13,22 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"github.com/ahiko-io/customersync/customer/attack"
 )
 
 func TestAttackGuessedAppKeysCostNothing(t *testing.T) {
 	t.Parallel()
 	c, i := newClock(), newIssuer(t)
 	s := newServiceTrusting(t, i, c.now)
-	token, r := "Bearer "+i.sign(usualHeader, i.claims(c.now())), dice(t)
+	token, r := "Bearer "+i.sign(usualHeader, i.claims(c.now())), attack.Dice(t)
 	guess := func(key ...string) answer {
 		return s.inProcess("GET", customers, "", http.Header{"Ahiko-App-Id": key, "Authorization": {token}})
 	}
 	guess(s.appKey).want(t, http.StatusOK, "")
 	before := s.keys.Load()
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	for range sizes(2_000, 100_000) {
+	for range attack.Times(2_000, 100_000) {
 		key := []byte(s.appKey)
 		for range 1 + r.IntN(32) { // some of them are near
 			key[r.IntN(32)] = alphabet[r.IntN(len(alphabet))]
@@ -70,7 +72,7 @@ func TestAttackHowLongAGuessTakesTellsNothing(t *testing.T) {
 	token := "Bearer " + i.sign(usualHeader, i.claims(c.now()))
 	near, far := s.appKey[:31]+other(s.appKey[31]), strings.Repeat(other(s.appKey[0]), 32)
 	took := map[string][]time.Duration{}
-	for range sizes(200, 50_000) {
+	for range attack.Times(200, 50_000) {
 		for _, key := range []string{near, far} {
 			header := http.Header{"Ahiko-App-Id": {key}, "Authorization": {token}}
 			started := time.Now()
@@ -83,7 +85,7 @@ func TestAttackHowLongAGuessTakesTellsNothing(t *testing.T) {
 	slices.Sort(took[far])
 	n, f := took[near][len(took[near])/2], took[far][len(took[far])/2]
 	t.Logf("a guess that is right but for its last letter takes %s, one that is all wrong %s", n, f)
-	if *attackLong && (n-f).Abs() > f/20 {
+	if attack.InFull() && (n-f).Abs() > f/20 {
 		t.Error("that tells them apart")
 	}
 }

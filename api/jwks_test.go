@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/ahiko-io/customersync/customer/attack"
 )
 
 // clock stands still until it is moved.
@@ -28,10 +30,10 @@ func TestAttackUnknownKeysCostTheIssuerNothing(t *testing.T) {
 	t.Parallel()
 	c, i := newClock(), newIssuer(t)
 	s := newServiceTrusting(t, i, c.now)
-	r, before := dice(t), i.fetched()
+	r, before := attack.Dice(t), i.fetched()
 	good := "Bearer " + i.sign(usualHeader, i.claims(c.now()))
 	claims := i.claims(c.now())
-	guesses := sizes(2_000, 100_000)
+	guesses := attack.Times(2_000, 100_000)
 	for n := range guesses {
 		if n%(guesses/6) == 0 {
 			c.advance(time.Second) // six in all
@@ -123,7 +125,7 @@ func TestAttackUnknownKeysKeepNobodyWaiting(t *testing.T) {
 	i := newIssuer(t)
 	s := newServiceTrusting(t, i, time.Now)
 	claims := i.claims(time.Now())
-	calls := sizes(20, 300)
+	calls := attack.Times(20, 300)
 	p99 := func() time.Duration {
 		var took []time.Duration
 		for n := range calls {
@@ -157,14 +159,14 @@ func TestAttackUnknownKeysKeepNobodyWaiting(t *testing.T) {
 		return took
 	}
 	var quiet, attacked []time.Duration
-	for range sizes(1, 15) {
+	for range attack.Times(1, 15) {
 		quiet, attacked = append(quiet, p99()), append(attacked, beside())
 	}
 	slices.Sort(quiet)
 	slices.Sort(attacked)
 	q, a := quiet[len(quiet)/2], attacked[len(attacked)/2]
 	t.Logf("p99 of valid calls: %s, under attack %s", q, a)
-	if *attackLong && a > 2*q {
+	if attack.InFull() && a > 2*q {
 		t.Error("that is more than twice as long")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ahiko-io/customersync/customer/attack"
 )
 
 // attempt is a request in the making: a good one, before it is broken.
@@ -180,10 +182,10 @@ func quoteAny(s string) string {
 func TestAttackMalformedRequests(t *testing.T) {
 	t.Parallel()
 	s := newService(t)
-	id, token, r := s.create("ada@example.com"), s.machine(), dice(t)
+	id, token, r := s.create("ada@example.com"), s.machine(), attack.Dice(t)
 	before, codes := s.contents(), map[string]int{}
 	g := grammar{r, s, id, naughty(t)}
-	for n := range sizes(20_000, 1_000_000) {
+	for n := range attack.Times(20_000, 1_000_000) {
 		a, how := g.broken()
 		if a.header.Get("Authorization") == "" && a.header["Authorization"] == nil {
 			a.header.Set("Authorization", "Bearer "+token)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/customer/attack"
 )
 
 // addresses have their keys written beside them, by hand: what is no address or
@@ -247,8 +248,8 @@ func (q questioned) settled(contenders []auth0sync.User) auth0sync.User {
 
 func TestAttackNoWorldGetsAWrongLink(t *testing.T) {
 	t.Parallel()
-	r, outcomes := dice(t), map[string]int{}
-	for n := range sizes(20_000, 1_000_000) {
+	r, outcomes := attack.Dice(t), map[string]int{}
+	for n := range attack.Times(20_000, 1_000_000) {
 		q := question(t, r)
 		v := q.policy.Decide(q.c, slices.Clone(q.seen), q.world)
 		got := string(v.Reason)

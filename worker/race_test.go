@@ -12,6 +12,7 @@ import (
 	"github.com/ahiko-io/customersync/auth0sync"
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/customer/attack"
 	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
 )
@@ -88,8 +89,8 @@ func TestAttackTheWorldMovesBetweenLookAndWrite(t *testing.T) {
 	tenant.SetBaseURL(server.URL)
 	s := &between{Store: storetest.New(t)}
 	w := world{newWorkerWaiting(t, s, server.URL, brief(), tenant.Advance), s.Store, tenant}
-	r, met := dice(t), map[string]int{}
-	for n := range sizes(200, 10_000) {
+	r, met := attack.Dice(t), map[string]int{}
+	for n := range attack.Times(200, 10_000) {
 		one := &race{world: w, r: r, n: n}
 		what := one.run(t, s)
 		met[what]++

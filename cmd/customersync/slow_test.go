@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
+	"github.com/ahiko-io/customersync/customer/attack"
 	"github.com/ahiko-io/customersync/store/storetest"
 )
 
@@ -102,7 +103,7 @@ const (
 func TestAttackSlowClientsKeepNobodyWaiting(t *testing.T) {
 	t.Parallel()
 	b := newBesieged(t)
-	calls := sizes(50, 1000)
+	calls := attack.Times(50, 1000)
 	quiet, before := b.p99(t, calls), b.memory(t)
 	request := "GET /customer/v1/customers HTTP/1.1\r\n" + b.headers() + "\r\n"
 	post := "POST /customer/v1/customers HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n" + b.headers() + "\r\n{"
@@ -110,8 +111,8 @@ func TestAttackSlowClientsKeepNobodyWaiting(t *testing.T) {
 		return strings.Replace(strings.TrimSuffix(post, "{"), "60000", fmt.Sprint(len(body)), 1) + body
 	}
 	starts := []string{large(strings.Repeat("[", 60_000)), large(strings.Repeat(" ", 1<<20)), "", "G", "GET / HTTP/1.1\r\nHost", request[:len(request)-2], post, "POST /webhooks/auth0 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n", strings.Repeat(request, 20)}
-	r := dice(t)
-	for range sizes(210, 2000) {
+	r := attack.Dice(t)
+	for range attack.Times(210, 2000) {
 		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", b.at)
 		must(t, err)
 		t.Cleanup(func() { _ = conn.Close() }) // the daemon may have been quicker
@@ -124,7 +125,7 @@ func TestAttackSlowClientsKeepNobodyWaiting(t *testing.T) {
 	if after-before > siegeTakes {
 		t.Error("that is too much memory")
 	}
-	if *attackLong && besieged > siegeSlows {
+	if attack.InFull() && besieged > siegeSlows {
 		t.Error("that is too slow")
 	}
 }
