@@ -106,6 +106,7 @@ func (p process) reconcile(ctx context.Context, c config, order worker.Order) (c
 	if err := st.Migrate(ctx); err != nil {
 		return customer.Run{}, err
 	}
+	unmap(log)
 	return whenFree(ctx, w, order)
 }
 

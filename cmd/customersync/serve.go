@@ -82,6 +82,9 @@ const (
 	// answered, for 4 MB; a percentage (GOGC) would have a full reconcile take
 	// several times its memory.
 	ballast = 4 << 20 // bytes
+	// settledAfter is when a daemon has done what it does but once: with its first run,
+	// and its first connection to Auth0, it has touched 5 MB more of the program.
+	settledAfter = 10 * time.Second
 )
 
 // serve runs the daemon over a database until ctx ends. Then /readyz fails, and
@@ -278,6 +281,8 @@ func (d *daemon) work(ctx context.Context, log *zap.Logger) {
 		}
 	}
 	warnOfLostKeys(ctx, d.store, log)
+	settled := time.AfterFunc(settledAfter, func() { unmap(log) })
+	defer settled.Stop()
 	var delivering sync.WaitGroup
 	delivering.Go(func() { d.events.Run(ctx) })
 	if err := d.worker.Run(ctx); err != nil {
@@ -285,6 +290,13 @@ func (d *daemon) work(ctx context.Context, log *zap.Logger) {
 	}
 	delivering.Wait()
 	d.plans.Wait()
+}
+
+// unmap has a process that runs for long let go of the program that its start needed.
+func unmap(log *zap.Logger) {
+	if err := unmapProgram(); err != nil {
+		log.Debug("the program's pages stay in memory", zap.Error(err))
+	}
 }
 
 // warnOfLostKeys tells when customers were erased with a key that is not set any more:
