@@ -778,6 +778,17 @@ func TestR19WhyACustomerWaits(t *testing.T) {
 	if got["reason"] != "waiting" || got["sentence"] != want.Sentence || got["who_acts"] != want.Who || got["next_look_at"] == nil || got["auth0_asked_at"] != nil {
 		t.Errorf("waiting: %v", got)
 	}
+	if looks, listed := got["looks"].([]any); !listed || len(looks) != 0 {
+		t.Errorf("nobody looked yet: %v", got["looks"])
+	}
+	for range 2 {
+		_, err := s.worker.RunOnce(t.Context(), worker.Order{Kind: worker.KindSync, Only: "ada@example.com"})
+		must(t, err)
+	}
+	looks, _ := s.do("GET", path, s.machine(), "").data(t)["looks"].([]any)
+	if look, _ := looks[0].(map[string]any); len(looks) != 1 || look["reason"] != "not_registered" || look["count"] != 2. || look["by"] != "look-up" || look["first_at"].(string) >= look["last_at"].(string) {
+		t.Errorf("two looks: %v", looks)
+	}
 	user, _ := s.person("ada@example.com", true)
 	s.do("PATCH", customers+"/"+id, s.machine(), `{"auth_user_id":"`+user.ID+`"}`, "X-Request-Id", "req-7").want(t, 200, "")
 	got = s.do("GET", path, s.machine(), "").data(t)

@@ -21,7 +21,17 @@ type explanationBody struct {
 	Next       *string            `json:"next_look_at"`
 	Misses     int                `json:"looks_without_change"`
 	Candidates []candidateBody    `json:"candidates"`
+	Looks      []lookBody         `json:"looks"`
 	History    []changeBody       `json:"history"`
+}
+
+// lookBody is what one or more looks in a row came to.
+type lookBody struct {
+	Reason string `json:"reason"`
+	By     string `json:"by"`
+	Count  int    `json:"count"`
+	First  string `json:"first_at"`
+	Last   string `json:"last_at"`
 }
 
 // changeBody is one row of the history.
@@ -81,7 +91,13 @@ func explanation(e customer.Explanation) explanationBody {
 		Next:       timeOrNull(e.Next),
 		Misses:     e.Misses,
 		Candidates: candidatesOf(e.Candidates),
+		Looks:      []lookBody{},
 		History:    []changeBody{},
+	}
+	for _, l := range e.Looks {
+		body.Looks = append(body.Looks, lookBody{
+			Reason: string(l.Reason), By: l.By, Count: l.Count, First: l.First.Format(customer.TimeFormat), Last: l.Last.Format(customer.TimeFormat),
+		})
 	}
 	for _, h := range e.History {
 		body.History = append(body.History, changeBody{

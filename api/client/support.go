@@ -41,7 +41,17 @@ type Explanation struct {
 	NextLookAt         time.Time   `json:"next_look_at"`
 	LooksWithoutChange int         `json:"looks_without_change"`
 	Candidates         []Candidate `json:"candidates"` // of a conflict
+	Looks              []Look      `json:"looks"`      // the newest of them, the oldest of these first
 	History            []Entry     `json:"history"`
+}
+
+// Look is what one or more looks in a row at a customer came to.
+type Look struct {
+	Reason  Reason    `json:"reason"` // why it went on waiting
+	By      string    `json:"by"`     // how the last of them asked: "look-up", "search", "export" or "delivery"
+	Count   int       `json:"count"`
+	FirstAt time.Time `json:"first_at"`
+	LastAt  time.Time `json:"last_at"`
 }
 
 // Entry is one change of a customer in its history.

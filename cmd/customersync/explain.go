@@ -70,6 +70,9 @@ func inWords(e customer.Explanation) string {
 	if len(e.Candidates) > 0 {
 		fmt.Fprintf(&b, "Auth0 users in question (customersync conflicts resolve):\n%s\n", candidatesInWords(e.Candidates))
 	}
+	for _, l := range e.Looks {
+		fmt.Fprintf(&b, "%s  looked ×%d since %s: %s  by %s\n", l.Last.Format(time.RFC3339), l.Count, l.First.Format(time.RFC3339), l.Reason, l.By)
+	}
 	for _, h := range e.History {
 		fmt.Fprintf(&b, "%s  %-12s %s  by %s %s", h.At.Format(time.RFC3339), h.What, change(h), h.Cause.Kind, h.Cause.Actor)
 		if h.Cause.Why != "" {
@@ -83,7 +86,10 @@ func inWords(e customer.Explanation) string {
 // explanationJSON has the members that the API's answer has, and the customer's own.
 // Times are texts, "" for none.
 func explanationJSON(e customer.Explanation) map[string]any {
-	meaning, history := e.Meaning(), []map[string]any{}
+	meaning, history, looks := e.Meaning(), []map[string]any{}, []map[string]any{}
+	for _, l := range e.Looks {
+		looks = append(looks, map[string]any{"reason": l.Reason, "by": l.By, "count": l.Count, "first_at": timeText(l.First), "last_at": timeText(l.Last)})
+	}
 	for _, h := range e.History {
 		history = append(history, map[string]any{
 			"version": h.Version, "at": timeText(h.At), "change": h.What, "field": h.Field, "from": h.From, "to": h.To,
@@ -95,7 +101,7 @@ func explanationJSON(e customer.Explanation) map[string]any {
 		"customer_id": e.ID, "first_name": e.FirstName, "last_name": e.LastName, "email_address": e.Email.Address, "auth_user_id": e.AuthUserID,
 		"customer_lifecycle": e.Lifecycle, "reason": e.Reason, "sentence": meaning.Sentence, "who_acts": meaning.Who, "then": meaning.Next,
 		"auth0_asked_at": timeText(e.AskedAt), "next_look_at": timeText(e.Next), "looks_without_change": e.Misses,
-		"candidates": candidatesJSON(e.Candidates), "history": history,
+		"candidates": candidatesJSON(e.Candidates), "looks": looks, "history": history,
 	}
 }
 

@@ -557,6 +557,15 @@ func TestExplainSaysWhyInWords(t *testing.T) {
 			}
 		}
 	}
+	_, env := tenant(t)
+	for range 2 {
+		if got := runProgram(t, append(env, "DATABASE_URL="+dsn), "sync", "--once", "--email", "ada@example.com"); got.code != 0 {
+			t.Fatalf("sync: %+v", got)
+		}
+	}
+	if got := runProgram(t, []string{"DATABASE_URL=" + dsn}, "explain", "ada@example.com"); !regexp.MustCompile(`looked ×2 since \S+: not_registered  by look-up\n`).MatchString(got.stdout) {
+		t.Errorf("after two looks: %+v", got)
+	}
 	for who, code := range map[string]int{"nobody@example.com": 1, "00000000-0000-7000-8000-000000000000": 1, "ada": 2, "a b@c": 2} {
 		if got := runProgram(t, []string{"DATABASE_URL=" + dsn}, "explain", who); got.code != code {
 			t.Errorf("%s: %+v", who, got)
