@@ -88,9 +88,9 @@ func runsInWords(r customer.LastRuns) string {
 		success = "never"
 	}
 	a := r.Attempt
-	return fmt.Sprintf("Run %s: last attempt %s, %s: looked at %d%s, linked %d, unlinked %d, conflicts %d, errors %d, %d Auth0 calls%s; last success %s\n",
+	return fmt.Sprintf("Run %s: last attempt %s, %s: looked at %d%s, linked %d, unlinked %d, conflicts %d, errors %d, %d Auth0 calls%s%s; last success %s\n",
 		r.Kind, timeText(a.Started), result, a.Looked, prefixed(" by ", a.Lane), a.Linked, a.Unlinked, a.Conflicts, a.Errors, a.Auth0Calls,
-		prefixed(": ", a.Note), success)
+		prefixed(": ", a.Note), prefixed("; wanted by ", a.AskedBy), success)
 }
 
 func leaseInWords(l customer.Lease) string {
@@ -154,5 +154,6 @@ func runJSON(r customer.Run) map[string]any {
 		"started_at": timeText(r.Started), "ended_at": timeText(r.Ended), "result": r.Result, "looked": r.Looked, "linked": r.Linked,
 		"unlinked": r.Unlinked, "rebound": r.Rebound, "filled": r.Filled, "conflicts": r.Conflicts, "errors": r.Errors,
 		"auth0_calls": r.Auth0Calls, "budget_wait_seconds": r.BudgetWait.Seconds(), "lane": r.Lane, "note": r.Note,
+		"asked_by": r.AskedBy, "why": r.Why,
 	}
 }

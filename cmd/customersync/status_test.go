@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ahiko-io/customersync/customer"
 	"github.com/ahiko-io/customersync/store/storetest"
+	"github.com/ahiko-io/customersync/worker"
 )
 
 func TestStatusSaysHowTheWholeStands(t *testing.T) {
@@ -37,5 +39,20 @@ func TestStatusSaysHowTheWholeStands(t *testing.T) {
 	if err != nil || machine.code != exitPartial || told.Customers["auth_pending"] != 2 || told.Conflicts != 1 ||
 		len(told.Pending) != 2 || told.Pending[1].Reason != "several_users" || len(told.NeedsPerson) != 1 || told.Inbox["new"] != 0.0 {
 		t.Errorf("%v, %+v", err, machine)
+	}
+}
+
+func TestStatusSaysWhoWantedARun(t *testing.T) {
+	t.Parallel()
+	dsn := storetest.DSN(t)
+	s := openDSN(t, dsn)
+	_, err := s.StartRun(t.Context(), customer.Run{Kind: worker.KindSync, AskedBy: "Joan", Why: "they called"}, 0)
+	must(t, err)
+	env := []string{"DATABASE_URL=" + dsn}
+	if got := runProgram(t, env, "status"); got.code != exitOK || !strings.Contains(got.stdout, "; wanted by Joan; last success never") {
+		t.Errorf("%+v", got)
+	}
+	if got := runProgram(t, env, "status", "--json"); !strings.Contains(got.stdout, `"asked_by":"Joan"`) || !strings.Contains(got.stdout, `"why":"they called"`) {
+		t.Errorf("%+v", got)
 	}
 }
