@@ -201,12 +201,15 @@ func (l *load) outlive(ctx context.Context, stopped *replica, fence int64, byIts
 			return false, err
 		}
 	}
-	aborted := false
+	var open, aborted bool
 	err = until(ctx, overdue, "another replica to take over", func() bool {
-		err := l.w.db.QueryRowContext(ctx, "select exists (select from runs where fence = $1 and result = 'aborted')", fence).Scan(&aborted)
-		return err == nil && aborted
+		err := l.w.db.QueryRowContext(ctx, `
+			select coalesce(bool_or(ended_at is null), false), coalesce(bool_or(result = 'aborted'), false)
+			from runs
+			where fence = $1`, fence).Scan(&open, &aborted)
+		return err == nil && !open
 	})
-	if err != nil {
+	if err != nil || !aborted { // its last word was under way, and came after we had looked
 		return false, err
 	}
 	return true, pause(ctx, longer)
