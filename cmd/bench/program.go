@@ -40,6 +40,24 @@ func (p *program) stop() error {
 	return errors.Join(p.cmd.Wait(), p.log.Close())
 }
 
+// toItsEnd waits until the program ends by itself, and returns its memory at its peak.
+// It is asked for all the time: what the system tells of a process that has ended
+// (getrusage(2)) begins with the memory of the one that started it.
+func (p *program) toItsEnd() (peak int64, err error) {
+	ended := make(chan error, 1)
+	go func() { ended <- p.cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			return peak, errors.Join(err, p.log.Close())
+		case <-time.After(20 * time.Millisecond):
+			if now, err := p.memory(memoryPeak); err == nil { // else it has just ended
+				peak = max(peak, now)
+			}
+		}
+	}
+}
+
 // ticksPerSecond is the unit of /proc/PID/stat: USER_HZ is 100 on all Linux that Go runs on.
 const ticksPerSecond = 100
 
