@@ -15,6 +15,9 @@ import (
 // sqlList is what GET of all customers answers with.
 const sqlList = `copy (select id, email_address from customers order by id) to stdout`
 
+// letGo is how long after its start a daemon has let go of what only that needed.
+const letGo = 11 * time.Second
+
 // measureLists compares the listing of all customers with COPY, and pages far
 // down with the first.
 func measureLists(ctx context.Context, b *bench) (results []result, err error) {
@@ -23,6 +26,9 @@ func measureLists(ctx context.Context, b *bench) (results []result, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, daemon.stop()) }()
+	if err := pause(ctx, letGo); err != nil {
+		return nil, err
+	}
 	var times []round
 	var first, peaks, few []float64
 	for range b.rounds {
