@@ -169,21 +169,27 @@ func (l *load) provoke(ctx context.Context, call string) error {
 	case callKeys:
 		return l.unknownKey(ctx)
 	case callSearch, callUser: // the third look at a customer is a search
-		_, err := l.w.db.ExecContext(ctx, `
-			with waiting as (
-			  select id
-			  from customers
-			  where lifecycle = 'auth_pending'
-			  order by id -- as the worker locks them
-			  for update
-			)
-			update customers c
-			set misses = 2, next_check_at = clock_timestamp(), hint_auth_user_id = null, hint_email = null
-			from waiting w
-			where c.id = w.id`)
-		return err
+		return l.bringForward(ctx)
 	}
 	return nil
+}
+
+// bringForward makes all that wait due for the look that is a search. It does not
+// wait for those that the worker has just now: it may have others locked that we
+// want, in another order.
+func (l *load) bringForward(ctx context.Context) error {
+	_, err := l.w.db.ExecContext(ctx, `
+		with waiting as (
+		  select id
+		  from customers
+		  where lifecycle = 'auth_pending'
+		  for update skip locked
+		)
+		update customers c
+		set misses = 2, next_check_at = clock_timestamp(), hint_auth_user_id = null, hint_email = null
+		from waiting w
+		where c.id = w.id`)
+	return err
 }
 
 // follow has one replica follow Auth0 by this lane, from now on.
