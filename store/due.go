@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/jmoiron/sqlx"
@@ -106,8 +104,6 @@ func (s *Store) Hold(ctx context.Context, fence int64, holds []customer.Hold) (d
 	if n == 0 {
 		return 0, nil
 	}
-	holds = slices.Clone(holds)
-	slices.SortFunc(holds, func(a, b customer.Hold) int { return strings.Compare(string(a.Customer), string(b.Customer)) }) // others lock in this order
 	ids, reasons, misses := make([]string, n), make([]string, n), make([]int64, n)
 	next, due, asked := make([]sql.NullTime, n), make([]sql.NullTime, n), make([]bool, n)
 	candidates, by := make([]sql.NullString, n), make([]string, n)
