@@ -92,8 +92,11 @@ func (s *Store) poll(ctx context.Context, wake func()) {
 	var seen time.Time // zero: there is no telling what was missed
 	for {
 		now, something, err := s.news(ctx, seen)
-		if err == nil && (seen.IsZero() || something) {
+		switch {
+		case err == nil && (seen.IsZero() || something):
 			wake()
+		case err != nil && !seen.IsZero() && ctx.Err() == nil: // once, not each second that it lasts
+			s.log.Warn("ask for news; work is found by the schedule", zap.Error(err))
 		}
 		seen = now
 		s.watchers.tellAll()

@@ -17,6 +17,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/lib/pq"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
 	"github.com/ahiko-io/customersync/customer"
@@ -408,6 +410,34 @@ func TestBehindPgBouncerThereIsAWakeWithoutListen(t *testing.T) {
 	untilWoken(t, s, woken)
 	cancel()
 	<-ended
+}
+
+// A database that is away is told of once, not each second, and watchers are woken all
+// the same.
+func TestBehindPgBouncerAnOutageIsToldOfOnce(t *testing.T) {
+	t.Parallel()
+	core, logged := observer.New(zap.WarnLevel)
+	s, err := store.Open(store.Options{DSN: storetest.DSN(t), PgBouncer: true, QueryTimeout: 30 * time.Second, Logger: zap.New(core)})
+	must(t, err)
+	store.PollEvery(s, time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
+	woken, ended := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.Listen(ctx, func() { woken <- struct{}{} })
+	}()
+	<-woken
+	must(t, s.Close())
+	told, stop := s.Watch("x")
+	defer stop()
+	for range 10 {
+		<-told
+	}
+	cancel()
+	<-ended
+	if logged.Len() != 1 || !strings.HasPrefix(logged.All()[0].Message, "ask for news") {
+		t.Errorf("%+v", logged.All())
+	}
 }
 
 // News is what LISTEN would have told of: the others have their time.
