@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,17 +71,31 @@ func inWords(e customer.Explanation) string {
 	if len(e.Candidates) > 0 {
 		fmt.Fprintf(&b, "Auth0 users in question (customersync conflicts resolve):\n%s\n", candidatesInWords(e.Candidates))
 	}
-	for _, l := range e.Looks {
-		fmt.Fprintf(&b, "%s  looked ×%d since %s: %s  by %s\n", l.Last.Format(time.RFC3339), l.Count, l.First.Format(time.RFC3339), l.Reason, l.By)
-	}
-	for _, h := range e.History {
-		fmt.Fprintf(&b, "%s  %-12s %s  by %s %s", h.At.Format(time.RFC3339), h.What, change(h), h.Cause.Kind, h.Cause.Actor)
-		if h.Cause.Why != "" {
-			fmt.Fprintf(&b, ": %s", h.Cause.Why)
-		}
-		b.WriteString("\n")
+	for _, line := range timeline(e) {
+		b.WriteString(line)
 	}
 	return b.String()
+}
+
+// timeline is a line for each change, and for looks in a row that came to the same, oldest
+// first.
+func timeline(e customer.Explanation) (lines []string) {
+	type moment struct {
+		at   time.Time
+		line string
+	}
+	var all []moment
+	for _, h := range e.History {
+		all = append(all, moment{h.At, fmt.Sprintf("%-12s %s  by %s %s%s", h.What, change(h), h.Cause.Kind, h.Cause.Actor, prefixed(": ", h.Cause.Why))})
+	}
+	for _, l := range e.Looks {
+		all = append(all, moment{l.Last, fmt.Sprintf("looked ×%d since %s: %s  by %s", l.Count, l.First.Format(time.RFC3339), l.Reason, l.By)})
+	}
+	slices.SortStableFunc(all, func(a, b moment) int { return a.at.Compare(b.at) })
+	for _, m := range all {
+		lines = append(lines, m.at.Format(time.RFC3339)+"  "+m.line+"\n")
+	}
+	return lines
 }
 
 // explanationJSON has the members that the API's answer has, and the customer's own.

@@ -563,7 +563,7 @@ func TestExplainSaysWhyInWords(t *testing.T) {
 			t.Fatalf("sync: %+v", got)
 		}
 	}
-	if got := runProgram(t, []string{"DATABASE_URL=" + dsn}, "explain", "ada@example.com"); !regexp.MustCompile(`looked ×2 since \S+: not_registered  by look-up\n`).MatchString(got.stdout) {
+	if got := runProgram(t, []string{"DATABASE_URL=" + dsn}, "explain", "ada@example.com"); !regexp.MustCompile(`(?s) created .*\n\S+  looked ×2 since \S+: not_registered  by look-up\n$`).MatchString(got.stdout) {
 		t.Errorf("after two looks: %+v", got)
 	}
 	for who, code := range map[string]int{"nobody@example.com": 1, "00000000-0000-7000-8000-000000000000": 1, "ada": 2, "a b@c": 2} {
