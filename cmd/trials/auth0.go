@@ -22,8 +22,9 @@ const (
 	linkedWithin = 3 * tick
 	// struckWithin is how long it may take until each call under attack was made: the
 	// program lets a tenant be for ten seconds that fails all the time, a lane of
-	// events that fails for up to a minute, and one that says nothing has 90 seconds.
-	struckWithin = 4 * time.Minute
+	// events that fails for up to a minute, one that says nothing has 90 seconds, and
+	// each is to be struck five times on a machine that may have more to do.
+	struckWithin = 6 * time.Minute
 	// syncWithin is how long a client may wait that has Auth0 asked, and some more.
 	syncWithin = 11 * time.Second
 	// everyPair is in how many rounds each call has met each nastiness.
