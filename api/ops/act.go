@@ -65,7 +65,7 @@ func (p *page) preview(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	render(w, http.StatusOK, "preview", previewed{person: customerOf(e), action: a, Steps: steps, Note: note})
+	render(w, http.StatusOK, "preview", previewed{person: customerOf(e, rightsOf(r)), action: a, Steps: steps, Note: note})
 	return nil
 }
 

@@ -3,10 +3,12 @@ package ops_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -157,6 +159,50 @@ func TestEveryRouteNeedsItsPermission(t *testing.T) {
 	}
 	if e := g.explain(id); len(e.History) != 1 {
 		t.Errorf("something was done: %+v", e.History)
+	}
+}
+
+// A page has the forms that its reader may send, and no others.
+func TestAPageOffersWhatItsReaderMayDo(t *testing.T) {
+	t.Parallel()
+	g := newGate(t)
+	o := newOffice(g.desk)
+	o.signUp("ada@example.com", true)
+	id := o.made("Ada", "ada@example.com")
+	planner := o.opens()
+	must(t, planner.Make(t.Context(), "sam", "to see it"))
+	planner.Wait()
+	g.desk = o.desk
+	plan, err := g.store.Plan(t.Context())
+	must(t, err)
+	customerPath, applyPath := "/ops/customers/"+string(id), fmt.Sprintf("/ops/plan/%d/apply", plan.ID)
+	acts := []string{customerPath + "/look", customerPath + "/preview", "/ops/due/preview", "/ops/plan", applyPath}
+	reveals := []string{customerPath + "/reveal"}
+	for _, has := range [][]string{{"ops:read"}, {"ops:read", "ops:pii"}, {"ops:read", "ops:act"}, {"ops:read", "ops:pii", "ops:act"}} {
+		var offered []string
+		for _, path := range []string{customerPath, "/ops/plan"} {
+			w := g.with(session+"="+g.token(auth0sim.TokenOptions{}, has...), "GET", path, "")
+			for _, form := range regexp.MustCompile(`(?s)<form[^>]* action="([^"]+)".*?</form>`).FindAllStringSubmatch(w.Body.String(), -1) {
+				if strings.Contains(form[0], "<button") && form[1] != "/ops/find" {
+					offered = append(offered, form[1])
+				}
+			}
+			if says := strings.Contains(w.Body.String(), "<code>ops:act</code>"); says == slices.Contains(has, "ops:act") {
+				t.Errorf("%s with %v, says what is missing: %t", path, has, says)
+			}
+		}
+		slices.Sort(offered)
+		var want []string
+		if slices.Contains(has, "ops:act") {
+			want = append(want, acts...)
+		}
+		if slices.Contains(has, "ops:pii") {
+			want = append(want, reveals...)
+		}
+		slices.Sort(want)
+		if diff := cmp.Diff(want, slices.Compact(offered)); diff != "" {
+			t.Errorf("with %v: %s", has, diff)
+		}
 	}
 }
 

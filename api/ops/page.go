@@ -159,7 +159,7 @@ func (p *page) customer(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	render(w, http.StatusOK, "customer", customerOf(e))
+	render(w, http.StatusOK, "customer", customerOf(e, rightsOf(r)))
 	return nil
 }
 

@@ -35,6 +35,8 @@ type planPage struct {
 	Plan *customer.Plan  // nil: there is none
 	Rows []planned
 	Next int // behind which the next page of rows begins; 0: this is the last
+
+	Rights rights
 }
 
 type planned struct {
@@ -65,11 +67,14 @@ func (p planPage) Ready() bool {
 	return p.Plan != nil && (p.Plan.State == customer.PlanReady || p.Plan.State == customer.PlanApplying && p.Plan.Silent)
 }
 
+// Offers reports whether whoever asks may have rows applied.
+func (p planPage) Offers() bool { return p.Ready() && p.Rights.Act }
+
 // Progress is how far the making is, in percent.
 func (p planPage) Progress() int { return width(p.Plan.Users, max(p.Plan.Total, p.Plan.Users)) }
 
 func (p *page) plan(w http.ResponseWriter, r *http.Request) error {
-	view := planPage{}
+	view := planPage{Rights: rightsOf(r)}
 	var err error
 	if view.Due, err = p.store.Glance(r.Context()); err != nil {
 		return err

@@ -33,7 +33,7 @@ func (p *page) reveal(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	seen := customerOf(e)
+	seen := customerOf(e, rightsOf(r))
 	seen.Address, seen.Revealed = shown.Email.Address, true
 	render(w, http.StatusOK, "customer", seen)
 	return nil

@@ -73,16 +73,28 @@ func (p *page) allow(r route) func(http.ResponseWriter, *http.Request) error {
 		if err != nil {
 			return p.login.ask(w, req, err)
 		}
-		if r.needs != signedIn {
-			for _, needed := range []permission{opsRead, r.needs} {
-				if !slices.Contains(operator.Permissions, string(needed)) {
-					return forbidden{needed}
-				}
+		req = req.WithContext(context.WithValue(req.Context(), operatorKey{}, operator))
+		for _, needed := range []permission{opsRead, r.needs} {
+			if r.needs != signedIn && !may(req, needed) {
+				return forbidden{needed}
 			}
 		}
-		return r.do(w, req.WithContext(context.WithValue(req.Context(), operatorKey{}, operator)))
+		return r.do(w, req)
 	}
 }
+
+// may reports whether whoever asks has a permission; without a login all have it who
+// reach the page.
+func may(r *http.Request, needed permission) bool {
+	o, ok := operatorOf(r)
+	return !ok || slices.Contains(o.Permissions, string(needed))
+}
+
+// rights are what a page offers to whoever asks for it: nobody is to fill in a form and
+// then be refused.
+type rights struct{ Act, Reveal bool }
+
+func rightsOf(r *http.Request) rights { return rights{Act: may(r, opsAct), Reveal: may(r, opsPII)} }
 
 type operatorKey struct{}
 

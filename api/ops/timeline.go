@@ -16,6 +16,7 @@ type person struct {
 	customer.Explanation
 	Address  string
 	Revealed bool
+	Rights   rights
 	Why      customer.Meaning
 	Checks   []check
 	Proof    *proof
@@ -25,13 +26,13 @@ type person struct {
 // Closed reports whether nothing can be done any more.
 func (p person) Closed() bool { return p.Lifecycle == customer.Inactive }
 
-func customerOf(e customer.Explanation) person {
+func customerOf(e customer.Explanation, may rights) person {
 	for i := range e.History {
 		if c := &e.History[i]; c.Field == "email_address" {
 			c.From, c.To = mask(c.From), mask(c.To)
 		}
 	}
-	return person{Explanation: e, Address: mask(e.Email.Address), Why: e.Meaning(), Checks: checks(e), Proof: proofOf(e), Timeline: timeline(e)}
+	return person{Explanation: e, Address: mask(e.Email.Address), Rights: may, Why: e.Meaning(), Checks: checks(e), Proof: proofOf(e), Timeline: timeline(e)}
 }
 
 // check is a question that the rule asks before it links, and how it came out at the
