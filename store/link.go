@@ -123,10 +123,9 @@ func (s *Store) linkBatch(ctx context.Context, tx *sqlx.Tx, batch []customer.Lin
 		  insert into lags as l (hour, found_by, below, customers)
 		  select date_trunc('hour', updated_at, 'UTC'), found_by, below, count(*)
 		  from (
-		    select updated_at, found_by, coalesce((
-		      select min(bound)
-		      from unnest($16::double precision[]) bound
-		      where bound > extract(epoch from updated_at - since)), 'infinity') as below
+		    select updated_at, found_by,
+		      coalesce(($16::double precision[])[width_bucket(extract(epoch from updated_at - since)::double precision,
+		        $16::double precision[]) + 1], 'infinity') as below
 		    from linked
 		    where found_by <> '' and since is not null) waited
 		  group by 1, 2, 3
