@@ -75,7 +75,7 @@ func (p *page) allow(r route) func(http.ResponseWriter, *http.Request) error {
 		}
 		req = req.WithContext(context.WithValue(req.Context(), operatorKey{}, operator))
 		for _, needed := range []permission{opsRead, r.needs} {
-			if r.needs != signedIn && !may(req, needed) {
+			if r.needs != signedIn && !has(operator, needed) {
 				return forbidden{needed}
 			}
 		}
@@ -83,18 +83,17 @@ func (p *page) allow(r route) func(http.ResponseWriter, *http.Request) error {
 	}
 }
 
-// may reports whether whoever asks has a permission; without a login all have it who
-// reach the page.
-func may(r *http.Request, needed permission) bool {
-	o, ok := operatorOf(r)
-	return !ok || slices.Contains(o.Permissions, string(needed))
-}
+func has(o customer.Operator, p permission) bool { return slices.Contains(o.Permissions, string(p)) }
 
 // rights are what a page offers to whoever asks for it: nobody is to fill in a form and
-// then be refused.
+// then be refused. It is allow that refuses.
 type rights struct{ Act, Reveal bool }
 
-func rightsOf(r *http.Request) rights { return rights{Act: may(r, opsAct), Reveal: may(r, opsPII)} }
+// rightsOf are all where there is no login: whoever reaches the page may do everything.
+func rightsOf(r *http.Request) rights {
+	o, ok := operatorOf(r)
+	return rights{Act: !ok || has(o, opsAct), Reveal: !ok || has(o, opsPII)}
+}
 
 type operatorKey struct{}
 

@@ -24,7 +24,7 @@ type trial struct {
 	name          string
 	rounds, short int // how often it strikes at scale 1, and in a test
 	run           func(ctx context.Context, w *world, rounds int, dice *rand.Rand) (result, error)
-	beside        bool // goes on while another one does, as those can that mostly wait; these take as long as all the others
+	beside        bool // goes on in the second lane, as those can that mostly wait; both lanes take about as long
 }
 
 // trials are all there are, in the order of the table.
