@@ -40,7 +40,7 @@ func fuzzedTokens(f *testing.F) (*tokens, *rsa.PrivateKey) {
 	return &tokens{
 		keys:       &jwks{keys: keys, now: now, unknown: rate.NewLimiter(0, 0)},
 		parser:     newParser(fuzzedIssuer, fuzzedAudience, now),
-		emailClaim: "email", now: now, verified: map[[sha256.Size]byte]verified{},
+		emailClaim: "email", now: now, verified: map[string]verified{},
 	}, key
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,7 +26,7 @@ type tokens struct {
 	now        func() time.Time
 
 	mu       sync.Mutex
-	verified map[[sha256.Size]byte]verified
+	verified map[string]verified // by their text
 }
 
 // verified is a token that was checked lately: its signature costs as much as
@@ -54,7 +53,7 @@ func newTokens(ctx context.Context, c Config) (*tokens, error) {
 		parser:     newParser(c.Issuer, c.Audience, c.Now),
 		emailClaim: c.EmailClaim,
 		now:        c.Now,
-		verified:   map[[sha256.Size]byte]verified{},
+		verified:   map[string]verified{},
 	}, nil
 }
 
@@ -83,8 +82,7 @@ func (t *tokens) principal(ctx context.Context, text string) (principal, error) 
 	if len(text) > longestToken {
 		return principal{}, fail("token_invalid").because(errors.New("longer than 8 KiB"))
 	}
-	hash := sha256.Sum256([]byte(text))
-	if p, ok := t.remembered(hash); ok {
+	if p, ok := t.remembered(text); ok {
 		return p, nil
 	}
 	if err := checkTokenText(text); err != nil {
@@ -103,18 +101,18 @@ func (t *tokens) principal(ctx context.Context, text string) (principal, error) 
 		return principal{}, fail("token_invalid").because(err)
 	}
 	p.token = text
-	t.remember(hash, p)
+	t.remember(p)
 	return p, nil
 }
 
-func (t *tokens) remembered(hash [sha256.Size]byte) (principal, bool) {
+func (t *tokens) remembered(text string) (principal, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v, ok := t.verified[hash]
+	v, ok := t.verified[text]
 	return v.principal, ok && t.now().Before(v.until)
 }
 
-func (t *tokens) remember(hash [sha256.Size]byte, p principal) {
+func (t *tokens) remember(p principal) {
 	now := t.now()
 	until := now.Add(verifiedFor)
 	if p.expires.Before(until) {
@@ -125,7 +123,7 @@ func (t *tokens) remember(hash [sha256.Size]byte, p principal) {
 	if len(t.verified) >= mostVerified {
 		clear(t.verified) // rare, and costs each bearer one verification
 	}
-	t.verified[hash] = verified{p, until}
+	t.verified[p.token] = verified{p, until}
 }
 
 func tokenFailure(err error) error {

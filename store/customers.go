@@ -152,10 +152,11 @@ func (s *Store) find(ctx context.Context, query string, names []string) (found [
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	found = make([]*customer.Customer, len(names))
+	var place int
+	var r row
+	fields := append([]any{&place}, r.fields()...)
 	for rows.Next() {
-		var place int
-		var r row
-		if err := rows.Scan(append([]any{&place}, r.fields()...)...); err != nil {
+		if err := rows.Scan(fields...); err != nil {
 			return nil, err
 		}
 		c := r.customer()

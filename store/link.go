@@ -14,9 +14,11 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 )
 
-// batchSize is how many customers one transaction changes: enough to spread the
-// cost of its commit, few enough that nobody waits long for a locked row.
-const batchSize = 500
+// batchSize is how many customers one transaction links: enough to spread the cost
+// of its commit, few enough that nobody waits long for a locked row, or for the disk.
+// With 500, a change of one customer that came meanwhile took 27 ms at the 99th
+// percentile instead of 17: its commit waits for the log of the others, 2 MB a batch.
+const batchSize = 100
 
 // Link writes the links that still hold and returns the customers it linked. A
 // customer that changed since the decision, or whose user was taken, is left

@@ -166,11 +166,12 @@ func rename(ctx context.Context, db sqlx.QueryerContext, all []renaming, held st
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	done = make([]*renamed, len(all))
+	var place int
+	var changed bool
+	var r row
+	fields := append([]any{&place, &changed}, r.fields()...)
 	for rows.Next() {
-		var place int
-		var changed bool
-		var r row
-		if err := rows.Scan(append([]any{&place, &changed}, r.fields()...)...); err != nil {
+		if err := rows.Scan(fields...); err != nil {
 			return nil, err
 		}
 		done[place-1] = &renamed{r.customer(), changed}

@@ -46,12 +46,11 @@ const (
 
 // full brings all customers in step with one listing of the tenant.
 func (p *pass) full(ctx context.Context) error {
-	waiting, err := p.waiting(ctx)
+	waiting, linked, err := p.everybody(ctx)
 	if err != nil {
 		return err
 	}
-	linked, err := p.list(ctx, waiting)
-	if err != nil {
+	if err := p.list(ctx, waiting, linked); err != nil {
 		return err
 	}
 	if err := p.settleListed(ctx, waiting.ids); err != nil {
@@ -72,6 +71,21 @@ func (p *pass) full(ctx context.Context) error {
 		return fmt.Errorf("note the end: %w", err)
 	}
 	return nil
+}
+
+// everybody reads who waits and who is linked, both at once: each is a page of the
+// server's, then one of ours, in turn.
+func (p *pass) everybody(ctx context.Context) (w *waitingList, l *linkedList, err error) {
+	reading, ctx := errgroup.WithContext(ctx)
+	reading.Go(func() (err error) {
+		w, err = p.waiting(ctx)
+		return err
+	})
+	reading.Go(func() (err error) {
+		l, err = p.linked(ctx)
+		return err
+	})
+	return w, l, reading.Wait()
 }
 
 // waitingList is every customer that is auth_pending when a full reconcile begins,
@@ -288,32 +302,32 @@ func (p *pass) listed(ctx context.Context, waiting []uuid.UUID) ([]look, error) 
 
 // list reads all users of the tenant, by an export where that is allowed, else by
 // searches.
-func (p *pass) list(ctx context.Context, w *waitingList) (*linkedList, error) {
+func (p *pass) list(ctx context.Context, w *waitingList, l *linkedList) error {
 	p.asOf = p.now
 	before, err := p.directory.Total(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	job, err := p.unfinished(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.tally.Lane = laneExport
 	started := func(job string) error { return p.store.NoteExportJob(ctx, p.fence, job) }
-	l, n, err := p.read(ctx, w, p.directory.Export(ctx, job, started), before)
+	n, err := p.read(ctx, w, l, p.directory.Export(ctx, job, started), before)
 	if errors.Is(err, auth0sync.ErrNoExport) {
 		p.log.Warn("no export to be had; listing users by search instead", zap.Error(err))
 		p.tally.Lane, p.asOf = laneWindows, p.now
-		l, n, err = p.read(ctx, w, p.directory.Windows(ctx), before)
+		n, err = p.read(ctx, w, l, p.directory.Windows(ctx), before)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	err = p.checkTotal(ctx, n, before)
 	if errors.Is(err, errIncomplete) { // the same file would be no better
 		err = errors.Join(err, p.store.NoteExportJob(ctx, p.fence, ""))
 	}
-	return l, err
+	return err
 }
 
 const (
@@ -351,13 +365,11 @@ func (p *pass) unfinished(ctx context.Context) (string, error) {
 // read takes in a listing: each user that is not as a linked customer says is written
 // down, to be compared with those who are linked, and whole if somebody who waits
 // may be meant.
-func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sync.User, error], total int) (l *linkedList, n int, err error) {
+func (p *pass) read(ctx context.Context, w *waitingList, l *linkedList, users iter.Seq2[auth0sync.User, error], total int) (n int, err error) {
 	if err := p.store.ClearListing(ctx, p.fence); err != nil {
-		return nil, 0, fmt.Errorf("clear the listing: %w", err)
+		return 0, fmt.Errorf("clear the listing: %w", err)
 	}
-	if l, err = p.linked(ctx); err != nil {
-		return nil, 0, err
-	}
+	clear(l.seen) // by a listing that broke off
 	// What was read is written while more is read.
 	write := func(ctx context.Context, batch []customer.Sighting) error {
 		if err := p.store.List(ctx, p.fence, batch); err != nil {
@@ -370,7 +382,7 @@ func (p *pass) read(ctx context.Context, w *waitingList, users iter.Seq2[auth0sy
 		return err
 	})
 	p.tell(n, total)
-	return l, n, err
+	return n, err
 }
 
 // gather makes batches of a listing.

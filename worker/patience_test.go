@@ -51,6 +51,10 @@ func (*lanesOnly) SoughtCustomers(context.Context, customer.ID, int) ([]customer
 	return nil, customer.ErrUnavailable
 }
 
+func (*lanesOnly) LinkedCustomers(context.Context, customer.ID, int) ([]customer.Linked, error) {
+	return nil, customer.ErrUnavailable
+}
+
 func (*lanesOnly) Listen(ctx context.Context, _ func()) { <-ctx.Done() }
 
 func (s *lanesOnly) Acquire(context.Context, customer.LeaseName, string, time.Duration) (int64, error) {
