@@ -237,6 +237,13 @@ func ahead(file io.ReadCloser) (unpacked io.Reader, stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		// A file that the library cannot bear must not end the process, here where
+		// nobody else recovers.
+		defer func() {
+			if r := recover(); r != nil {
+				_ = writer.CloseWithError(fmt.Errorf("%w: unpacking met a bug: %v", ErrUnavailable, r)) // never fails
+			}
+		}()
 		block := bufio.NewWriterSize(writer, aheadBy) // or each few lines would wake the reader
 		_, err := block.ReadFrom(file)
 		_ = block.Flush()              // fails if nobody reads

@@ -2,6 +2,8 @@ package auth0sync
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -100,4 +102,26 @@ func BenchmarkExportLine(b *testing.B) {
 			}
 		}
 	})
+}
+
+// unbearable is a file that whoever unpacks it panics at.
+type unbearable struct{ read bool }
+
+func (u *unbearable) Read(b []byte) (int, error) {
+	if u.read {
+		panic("a bug")
+	}
+	u.read = true
+	return copy(b, "{}\n"), nil
+}
+
+func (*unbearable) Close() error { return nil }
+
+func TestUnpackingThatPanicsIsAnErrorOfTheFile(t *testing.T) {
+	t.Parallel()
+	unpacked, stop := ahead(&unbearable{})
+	defer stop()
+	if _, err := io.ReadAll(unpacked); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
 }

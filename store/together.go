@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -90,7 +91,7 @@ func (t *together[Q, A]) settle(round []*asked[Q, A]) {
 	for i, a := range round {
 		questions[i] = a.question
 	}
-	answers, err := t.do(ctx, questions)
+	answers, err := t.doSafely(ctx, questions)
 	if err != nil && len(round) > 1 && !errors.Is(err, customer.ErrUnavailable) {
 		for i := range round {
 			t.settle(round[i : i+1])
@@ -103,4 +104,18 @@ func (t *together[Q, A]) settle(round []*asked[Q, A]) {
 		}
 		close(a.done)
 	}
+}
+
+// errPanicked is a bug of ours.
+var errPanicked = errors.New("it met a bug")
+
+// doSafely makes an error of a panic: on a lane's goroutine, where nobody else
+// recovers, it would end the process, with all that it serves.
+func (t *together[Q, A]) doSafely(ctx context.Context, questions []Q) (answers []A, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanicked, r, debug.Stack())
+		}
+	}()
+	return t.do(ctx, questions)
 }

@@ -110,6 +110,26 @@ func TestWhatIsWrongWithOneIsNotAnsweredToOthers(t *testing.T) {
 	}
 }
 
+// Rounds are on goroutines of their own, where a panic would end the process, with all
+// that it serves.
+func TestABugThatOneQuestionMeetsIsAnsweredToItAlone(t *testing.T) {
+	t.Parallel()
+	r := rounds{fail: func(questions []int) error {
+		if slices.Contains(questions, 2) {
+			panic("a bug")
+		}
+		return nil
+	}}
+	for _, a := range askAll(t, &r, 1, 2, 3) {
+		switch {
+		case a.question == 2 && !errors.Is(a.err, errPanicked):
+			t.Errorf("2 was answered %d, %v", a.answer, a.err)
+		case a.question != 2 && (a.err != nil || a.answer != 2*a.question):
+			t.Errorf("%d was answered %d, %v", a.question, a.answer, a.err)
+		}
+	}
+}
+
 func TestWithoutADatabaseNobodyIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	r := rounds{fail: func([]int) error { return customer.ErrUnavailable }}

@@ -77,13 +77,17 @@ func (p *pass) full(ctx context.Context) error {
 // server's, then one of ours, in turn.
 func (p *pass) everybody(ctx context.Context) (w *waitingList, l *linkedList, err error) {
 	reading, ctx := errgroup.WithContext(ctx)
-	reading.Go(func() (err error) {
-		w, err = p.waiting(ctx)
-		return err
+	reading.Go(func() error {
+		return p.safely("reading who waits", func() (err error) {
+			w, err = p.waiting(ctx)
+			return err
+		})
 	})
-	reading.Go(func() (err error) {
-		l, err = p.linked(ctx)
-		return err
+	reading.Go(func() error {
+		return p.safely("reading who is linked", func() (err error) {
+			l, err = p.linked(ctx)
+			return err
+		})
 	})
 	return w, l, reading.Wait()
 }
@@ -201,7 +205,7 @@ const writers = 2
 // decided while those before it are written: what a decision stands on is checked
 // again where it is written.
 func (p *pass) settleListed(ctx context.Context, ids []uuid.UUID) error {
-	return beside(ctx, writers, p.apply, func(ctx context.Context, write func(plan) error) error {
+	return beside(ctx, p, writers, p.apply, func(ctx context.Context, write func(plan) error) error {
 		for page := range slices.Chunk(ids, pageSize) {
 			looks, err := p.listed(ctx, page)
 			if err != nil {
@@ -225,17 +229,19 @@ func (p *pass) settleListed(ctx context.Context, ids []uuid.UUID) error {
 // beside produces things while those before them are consumed, by so many other
 // goroutines, each one thing at a time. It returns when all have come to an end; an
 // error of any ends the others.
-func beside[T any](ctx context.Context, consumers int, consume func(context.Context, T) error, produce func(context.Context, func(T) error) error) error {
+func beside[T any](ctx context.Context, p *pass, consumers int, consume func(context.Context, T) error, produce func(context.Context, func(T) error) error) error {
 	things := make(chan T)
 	consuming, ctx := errgroup.WithContext(ctx)
 	for range consumers {
 		consuming.Go(func() error {
-			for thing := range things {
-				if err := consume(ctx, thing); err != nil {
-					return err
+			return p.safely("writing", func() error {
+				for thing := range things {
+					if err := consume(ctx, thing); err != nil {
+						return err
+					}
 				}
-			}
-			return nil
+				return nil
+			})
 		})
 	}
 	err := produce(ctx, func(thing T) error {
@@ -377,7 +383,7 @@ func (p *pass) read(ctx context.Context, w *waitingList, l *linkedList, users it
 		}
 		return nil
 	}
-	err = beside(ctx, 1, write, func(_ context.Context, send func([]customer.Sighting) error) (err error) {
+	err = beside(ctx, p, 1, write, func(_ context.Context, send func([]customer.Sighting) error) (err error) {
 		n, err = p.gather(w, l, users, total, send)
 		return err
 	})

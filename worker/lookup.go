@@ -32,8 +32,8 @@ const (
 	abreast = 8
 )
 
-// errPanicked is a bug of ours that a look-up met.
-var errPanicked = errors.New("the look-up met a bug; the log says which")
+// errPanicked is a bug of ours.
+var errPanicked = errors.New("it met a bug; the log says which")
 
 // errGivenUp ends a pass after too many failures in a row.
 var errGivenUp = errors.New("given up: Auth0 fails")
@@ -139,18 +139,25 @@ func (p *pass) oneByOne(ctx context.Context, looks []*look) error {
 	return p.stopping(ctx)
 }
 
-// askOne makes one look. A bug that one user's answer meets is that look's error: on
-// this goroutine, where nobody else recovers, it would end the process, and again
-// whenever the customer is due.
+// askOne makes one look. A bug that one user's answer meets is that look's error.
 func (p *pass) askOne(ctx context.Context, l *look) {
+	l.err = p.safely("look-up", func() (err error) {
+		l.found, l.partial, err = p.ask(inTime(ctx, l.due), l.due)
+		return err
+	})
+	l.asked = l.err == nil
+}
+
+// safely makes an error of a panic, for what runs on a goroutine of its own: there
+// nobody else recovers, and the process would end with all that it serves.
+func (w *Worker) safely(what string, do func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			p.log.Error("look-up panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
-			l.err = errPanicked
+			w.log.Error(what+" panicked", zap.Any("panic", r), zap.ByteString("stack", debug.Stack()))
+			err = errPanicked
 		}
 	}()
-	l.found, l.partial, l.err = p.ask(inTime(ctx, l.due), l.due)
-	l.asked = l.err == nil
+	return do()
 }
 
 // inTime has the calls for somebody who waits go first at the rate limit.

@@ -3,11 +3,14 @@ package worker_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ahiko-io/customersync/auth0sync"
+	"github.com/ahiko-io/customersync/auth0sync/auth0sim"
 	"github.com/ahiko-io/customersync/customer"
+	"github.com/ahiko-io/customersync/store"
 	"github.com/ahiko-io/customersync/store/storetest"
 	"github.com/ahiko-io/customersync/store/storetest/discreet"
 	"github.com/ahiko-io/customersync/worker"
@@ -68,5 +71,58 @@ func TestARunThatPanicsGivesItsLeaseUp(t *testing.T) {
 	}()
 	if directory.asked.Err() == nil {
 		t.Error("the run goes on: its lease is still renewed")
+	}
+}
+
+// broken is a store with a bug in one call.
+type broken struct {
+	*store.Store
+	in string
+}
+
+func (b *broken) meet(call string) {
+	if b.in == call {
+		panic("a bug")
+	}
+}
+
+func (b *broken) SoughtCustomers(ctx context.Context, after customer.ID, limit int) ([]customer.Sought, error) {
+	b.meet("SoughtCustomers")
+	return b.Store.SoughtCustomers(ctx, after, limit)
+}
+
+func (b *broken) List(ctx context.Context, fence int64, users []customer.Sighting) error {
+	b.meet("List")
+	return b.Store.List(ctx, fence, users)
+}
+
+func (b *broken) Link(ctx context.Context, fence int64, links []customer.Link, cause customer.Cause) ([]customer.ID, error) {
+	b.meet("Link")
+	return b.Store.Link(ctx, fence, links, cause)
+}
+
+// What a full reconcile does beside something else is on goroutines of its own, where
+// a panic would end the process, and again at the next.
+func TestAFullReconcileThatPanicsBesideFails(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"SoughtCustomers", "List", "Link"} {
+		t.Run(call, func(t *testing.T) {
+			t.Parallel()
+			s := &broken{in: call}
+			w := newWorldOver(t, auth0sim.Options{}, brief(), func(whole *store.Store) worker.Store {
+				s.Store = whole
+				return s
+			})
+			w.enroll(t, "ada@example.com")
+			w.signUp(t, auth0sim.SignUp{Email: "ada@example.com", EmailVerified: yes()})
+			w.tenant.Advance(2 * time.Minute) // nothing is fresh any more
+			if run, err := w.RunOnce(t.Context(), worker.Order{Kind: worker.KindReconcile}); err != nil || run.Result == customer.RunOK || run.Linked != 0 {
+				t.Errorf("%+v, %v", run, err)
+			}
+			s.in = ""
+			if run := w.runAs(t, worker.KindReconcile); run.Result != customer.RunOK || run.Linked != 1 {
+				t.Errorf("the next run: %+v", run)
+			}
+		})
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -14,7 +13,7 @@ import (
 	"github.com/ahiko-io/customersync/customer"
 	"github.com/ahiko-io/customersync/customer/attack"
 	"github.com/ahiko-io/customersync/store"
-	"github.com/ahiko-io/customersync/store/storetest"
+	"github.com/ahiko-io/customersync/worker"
 )
 
 // between is a store in which something happens after the decision and before
@@ -82,13 +81,11 @@ func (r *race) happenings(t *testing.T) map[string]func() {
 // next looks end at what the rule says of how things are then.
 func TestAttackTheWorldMovesBetweenLookAndWrite(t *testing.T) {
 	t.Parallel()
-	tenant := auth0sim.New(auth0sim.Options{})
-	server := httptest.NewServer(tenant)
-	t.Cleanup(server.Close)
-	t.Cleanup(tenant.Close)
-	tenant.SetBaseURL(server.URL)
-	s := &between{Store: storetest.New(t)}
-	w := world{newWorkerWaiting(t, s, server.URL, brief(), tenant.Advance), s.Store, tenant}
+	s := &between{}
+	w := newWorldOver(t, auth0sim.Options{}, brief(), func(whole *store.Store) worker.Store {
+		s.Store = whole
+		return s
+	})
 	r, met := attack.Dice(t), map[string]int{}
 	for n := range attack.Times(200, 10_000) {
 		one := &race{world: w, r: r, n: n}

@@ -38,13 +38,19 @@ type world struct {
 
 func newWorld(t *testing.T, o auth0sim.Options, policy auth0sync.Policy) world {
 	t.Helper()
+	return newWorldOver(t, o, policy, func(s *store.Store) worker.Store { return s })
+}
+
+// newWorldOver has the worker see the store as over makes it.
+func newWorldOver(t *testing.T, o auth0sim.Options, policy auth0sync.Policy, over func(*store.Store) worker.Store) world {
+	t.Helper()
 	tenant := auth0sim.New(o)
 	server := httptest.NewServer(tenant)
 	t.Cleanup(server.Close)
 	t.Cleanup(tenant.Close)
 	tenant.SetBaseURL(server.URL)
 	s := storetest.New(t)
-	return world{newWorkerWaiting(t, s, server.URL, policy, tenant.Advance), s, tenant}
+	return world{newWorkerWaiting(t, over(s), server.URL, policy, tenant.Advance), s, tenant}
 }
 
 func newWorker(t *testing.T, s worker.Store, auth0 string, policy auth0sync.Policy) *worker.Worker {

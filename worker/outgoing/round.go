@@ -145,10 +145,25 @@ func (r *round) deliver(ctx context.Context, events []customer.Event) {
 	r.report.Behind = append(r.report.Behind, slices.Clone(behind)...)
 }
 
+// errPanicked is a bug of ours.
+var errPanicked = errors.New("it met a bug; the log says which")
+
+// postSafely makes an error of a panic: each delivery is on a goroutine of its own,
+// where nobody else recovers, and the process would end whenever the event is due.
+func (r *round) postSafely(ctx context.Context, e customer.Event) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errPanicked
+			r.log.Error("delivery panicked", zap.String("event", e.ID()), zap.Any("panic", p), zap.Stack("stack"))
+		}
+	}()
+	return post(ctx, r.client, r.target, e, time.Now())
+}
+
 // attempt delivers an event once, and says what is to come of it.
 func (r *round) attempt(ctx context.Context, e customer.Event, attempts int, first time.Time) customer.EventOutcome {
 	o := customer.EventOutcome{Event: e}
-	err := post(ctx, r.client, r.target, e, time.Now())
+	err := r.postSafely(ctx, e)
 	if err == nil {
 		r.results.WithLabelValues(r.target.Name, "delivered").Inc()
 		return o
