@@ -26,7 +26,7 @@ test-pgbouncer: postgres pgbouncer node chromium cc ## the same with every datab
 
 .PHONY: build
 build: ## build bin/customersync
-	$(GO) build -trimpath -o bin/customersync ./cmd/customersync
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/customersync ./cmd/customersync
 
 .PHONY: check
 check: ## format, vet, lint, import rules, module files
