@@ -131,6 +131,7 @@ func TestAKilledOwnerLeavesNothingRunningAndTheNextRecovers(t *testing.T) {
 	must(t, exec1(t, s.DSN(), `create table kept (i int)`))
 	postmaster := postmasterOf(t, dir)
 	must(t, owner.Process.Kill())
+	_ = owner.Wait() // it was killed; until it has ended, its server can still be joined
 	again := start(t, dir)
 	must(t, exec1(t, again.DSN(), `insert into kept values (1)`))
 	// A process that ended may stay as a zombie for whoever adopted it.
