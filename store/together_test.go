@@ -91,41 +91,28 @@ func TestWhoComesWhileARoundIsUnderWayGoesWithTheNext(t *testing.T) {
 	}
 }
 
+// A panic is one question's error as well: rounds are on goroutines of their own, where
+// it would end the process, with all that it serves.
 func TestWhatIsWrongWithOneIsNotAnsweredToOthers(t *testing.T) {
 	t.Parallel()
 	wrong := errors.New("wrong")
-	r := rounds{fail: func(questions []int) error {
-		if slices.Contains(questions, 2) {
-			return wrong
-		}
-		return nil
-	}}
-	for _, a := range askAll(t, &r, 1, 2, 3) {
-		switch {
-		case a.question == 2 && !errors.Is(a.err, wrong):
-			t.Errorf("2 was answered %d, %v", a.answer, a.err)
-		case a.question != 2 && (a.err != nil || a.answer != 2*a.question):
-			t.Errorf("%d was answered %d, %v", a.question, a.answer, a.err)
-		}
-	}
-}
-
-// Rounds are on goroutines of their own, where a panic would end the process, with all
-// that it serves.
-func TestABugThatOneQuestionMeetsIsAnsweredToItAlone(t *testing.T) {
-	t.Parallel()
-	r := rounds{fail: func(questions []int) error {
-		if slices.Contains(questions, 2) {
-			panic("a bug")
-		}
-		return nil
-	}}
-	for _, a := range askAll(t, &r, 1, 2, 3) {
-		switch {
-		case a.question == 2 && !errors.Is(a.err, errPanicked):
-			t.Errorf("2 was answered %d, %v", a.answer, a.err)
-		case a.question != 2 && (a.err != nil || a.answer != 2*a.question):
-			t.Errorf("%d was answered %d, %v", a.question, a.answer, a.err)
+	for want, meet := range map[error]func() error{
+		wrong:       func() error { return wrong },
+		errPanicked: func() error { panic("a bug") },
+	} {
+		r := rounds{fail: func(questions []int) error {
+			if slices.Contains(questions, 2) {
+				return meet()
+			}
+			return nil
+		}}
+		for _, a := range askAll(t, &r, 1, 2, 3) {
+			switch {
+			case a.question == 2 && !errors.Is(a.err, want):
+				t.Errorf("2 was answered %d, %v, expected %v", a.answer, a.err, want)
+			case a.question != 2 && (a.err != nil || a.answer != 2*a.question):
+				t.Errorf("%d was answered %d, %v", a.question, a.answer, a.err)
+			}
 		}
 	}
 }
