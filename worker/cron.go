@@ -143,13 +143,8 @@ func (w *Worker) untilHeard(ctx context.Context) {
 }
 
 // guarded is a tick that survives a panic, as cron's own jobs do by Recover.
-func (w *Worker) guarded(ctx context.Context, kind string) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			w.log.Error("run panicked", zap.String("kind", kind), zap.Any("panic", r), zap.Stack("stack"))
-		}
-	}()
-	return w.tick(ctx, kind)
+func (w *Worker) guarded(ctx context.Context, kind string) error {
+	return w.safely(kind+" run", func() error { return w.tick(ctx, kind) })
 }
 
 // tick is one run by the clock or a wake; its outcome goes to the log and the metrics.

@@ -147,6 +147,33 @@ func TestADownloadThatBreaksOffGoesOn(t *testing.T) {
 	}
 }
 
+// A user that an export showed before it broke off for good, and the listing by search
+// does not, is gone.
+func TestWhatABrokenListingShowedDoesNotCount(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, auth0sim.Options{}, auth0sync.Policy{})
+	w.tenant.Fill(3000)
+	id := w.enroll(t, "user0@example.com")
+	w.runAs(t, worker.KindReconcile)
+	user := w.get(t, id).AuthUserID
+	w.tenant.SetFaults(auth0sim.Faults{Requests: []auth0sim.Fault{{Endpoint: "GET /users-exports/{job}/{file}", CutAfter: 40_000}}})
+	deleted := false
+	var found []customer.Finding
+	run, err := w.RunOnce(t.Context(), worker.Order{
+		Kind: worker.KindReconcile,
+		Progress: func(p worker.Progress) {
+			if p.Users > 0 && !deleted {
+				deleted = true
+				must(t, w.tenant.Delete(user))
+			}
+		},
+		Found: func(f customer.Finding) { found = append(found, f) },
+	})
+	if err != nil || run.Lane != "windows" || len(found) != 1 || found[0].Customer != id || found[0].What != customer.FoundGone {
+		t.Errorf("found %+v by %+v, %v", found, run, err)
+	}
+}
+
 // Whatever becomes of the job, nobody waits for ever and nothing is half done.
 func TestExportsThatComeToNothing(t *testing.T) {
 	t.Parallel()

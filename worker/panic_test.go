@@ -91,6 +91,11 @@ func (b *broken) SoughtCustomers(ctx context.Context, after customer.ID, limit i
 	return b.Store.SoughtCustomers(ctx, after, limit)
 }
 
+func (b *broken) LinkedCustomers(ctx context.Context, after customer.ID, limit int) ([]customer.Linked, error) {
+	b.meet("LinkedCustomers")
+	return b.Store.LinkedCustomers(ctx, after, limit)
+}
+
 func (b *broken) List(ctx context.Context, fence int64, users []customer.Sighting) error {
 	b.meet("List")
 	return b.Store.List(ctx, fence, users)
@@ -105,7 +110,7 @@ func (b *broken) Link(ctx context.Context, fence int64, links []customer.Link, c
 // a panic would end the process, and again at the next.
 func TestAFullReconcileThatPanicsBesideFails(t *testing.T) {
 	t.Parallel()
-	for _, call := range []string{"SoughtCustomers", "List", "Link"} {
+	for _, call := range []string{"SoughtCustomers", "LinkedCustomers", "List", "Link"} {
 		t.Run(call, func(t *testing.T) {
 			t.Parallel()
 			s := &broken{in: call}

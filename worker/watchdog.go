@@ -27,7 +27,7 @@ func (w *Worker) serveWatch(ctx context.Context, fence int64) {
 	said := ""
 	for ctx.Err() == nil {
 		again, says := watchEvery, ""
-		if err := w.watchSafely(ctx, fence); err != nil && ctx.Err() == nil {
+		if err := w.safely("watching", func() error { return w.Watch(ctx, fence) }); err != nil && ctx.Err() == nil {
 			if says = err.Error(); says != said {
 				w.log.Warn("event stream not looked after", zap.Error(err))
 			}
@@ -38,17 +38,6 @@ func (w *Worker) serveWatch(ctx context.Context, fence int64) {
 		said = says
 		pause(ctx, again)
 	}
-}
-
-// watchSafely survives a panic, as runs do.
-func (w *Worker) watchSafely(ctx context.Context, fence int64) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
-			w.log.Error("watching panicked", zap.Any("panic", r), zap.Stack("stack"))
-		}
-	}()
-	return w.Watch(ctx, fence)
 }
 
 // Watch looks after our Event Stream, once: it is enabled again if Auth0 disabled
