@@ -13,9 +13,14 @@ import (
 
 // Acquire takes a lease for ttl, by the database's clock, and returns its fence: a
 // number that grows at each taking and is no other lease's. customer.ErrLeaseHeld
-// if somebody has it.
+// if somebody has it. A taking that is under way when ctx ends is seen through, so
+// that the lease can be given back: cut off, it may have been taken all the same, and
+// nobody would work until it ran out.
 func (s *Store) Acquire(ctx context.Context, name customer.LeaseName, holder string, ttl time.Duration) (fence int64, err error) {
-	err = s.db.GetContext(named(ctx, "take lease"), &fence, `
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	err = s.db.GetContext(named(context.WithoutCancel(ctx), "take lease"), &fence, `
 		update leases
 		set holder = $2, fence = nextval('lease_fences'), expires_at = clock_timestamp() + $3 * interval '1 second'
 		where name = $1 and expires_at <= clock_timestamp()
