@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -81,23 +80,14 @@ var errBreakerOpen = errors.New("not called: it failed too often just now")
 // stops calling for a while when nothing works.
 type budget struct {
 	next    http.RoundTripper
-	share   float64
+	limiter *limiter
 	breaker circuitbreaker.CircuitBreaker[any]
-	now     func() time.Time
-	wait    func(context.Context, time.Duration) error
 	metrics budgetMetrics
 	tracer  trace.Tracer // nil: nobody follows
-
-	mu        sync.Mutex
-	known     bool // Auth0 has told its limit
-	limit     float64
-	remaining float64              // as last told, less what was sent since
-	reset     time.Time            // by our clock: when the bucket is full again
-	refused   map[string]time.Time // by endpoint: until when a 429 asked us to stay away
 }
 
 func newBudget(share float64, next http.RoundTripper, r prometheus.Registerer) *budget {
-	b := &budget{next: next, share: share, refused: map[string]time.Time{}, now: time.Now, wait: waitFor, metrics: newBudgetMetrics(r)}
+	b := &budget{next: next, limiter: newLimiter(share), metrics: newBudgetMetrics(r)}
 	b.breaker = circuitbreaker.NewBuilder[any]().WithFailureThreshold(failuresToOpen).WithDelay(openFor).Build()
 	r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "customersync_auth0_calls_suspended",
@@ -124,14 +114,8 @@ func waitFor(ctx context.Context, d time.Duration) error {
 
 // RoundTrip implements http.RoundTripper.
 func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
-	limited := strings.HasPrefix(req.URL.Path, "/api/v2/") // tokens have a limit of their own
 	for attempt := 0; ; attempt++ {
-		if limited {
-			if err := b.pause(req.Context(), max(b.shortage(req.Context()), b.banned(req))); err != nil {
-				return nil, err
-			}
-		}
-		res, err := b.call(req, limited)
+		res, err := b.attempt(req)
 		again, delay := b.repeat(req, res, err, attempt)
 		if !again {
 			return res, err
@@ -145,8 +129,27 @@ func (b *budget) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 }
 
-// call sends a request unless the breaker is open, and learns from the answer.
-func (b *budget) call(req *http.Request, limited bool) (*http.Response, error) {
+// attempt sends a request when there is room for it. Tokens have a limit of their own.
+func (b *budget) attempt(req *http.Request) (res *http.Response, err error) {
+	if !strings.HasPrefix(req.URL.Path, "/api/v2/") {
+		return b.call(req)
+	}
+	draw, waited, err := b.limiter.take(req.Context(), endpoint(req))
+	b.waited(req.Context(), waited)
+	if err != nil {
+		return nil, b.refused(err)
+	}
+	defer func() { // after a panic too: a call that is under way for ever takes room for ever
+		if told, ok := b.limiter.done(draw, res); ok {
+			b.metrics.limit.Set(float64(told.size))
+			b.metrics.remaining.Set(float64(told.left))
+		}
+	}()
+	return b.call(req)
+}
+
+// call sends a request unless the breaker is open.
+func (b *budget) call(req *http.Request) (*http.Response, error) {
 	if !b.breaker.TryAcquirePermit() {
 		return nil, errBreakerOpen
 	}
@@ -167,9 +170,6 @@ func (b *budget) call(req *http.Request, limited bool) (*http.Response, error) {
 		b.breaker.RecordSuccess()
 	}
 	b.metrics.called(req, res, took)
-	if limited && err == nil {
-		b.learn(res)
-	}
 	return res, err
 }
 
@@ -196,140 +196,43 @@ func (b *budget) traced(req *http.Request) (done func(*http.Response)) {
 // repeat says whether to call again, and after how long.
 func (b *budget) repeat(req *http.Request, res *http.Response, err error, attempt int) (bool, time.Duration) {
 	switch {
-	case req.Context().Err() != nil, errors.Is(err, errBreakerOpen), req.Method != http.MethodGet:
+	case req.Context().Err() != nil, errors.Is(err, errBreakerOpen), errors.Is(err, ErrBudget), req.Method != http.MethodGet:
 		return false, 0
 	case err != nil, res.StatusCode >= 500:
 		return attempt < retriesFail, time.Duration(100+rand.IntN(200)) * time.Millisecond //nolint:gosec // jitter
 	case res.StatusCode == http.StatusTooManyRequests:
-		delay := b.told(res)
-		b.ban(req, delay)
+		delay := b.limiter.ban(endpoint(req), res)
 		return attempt < retries429 && delay <= longestWait, delay
 	}
 	return false, 0
 }
 
-// told is how long a 429 asks us to wait: Retry-After, else until the reset.
-func (b *budget) told(res *http.Response) time.Duration {
-	if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return max(b.reset.Sub(b.now()), time.Second)
-}
-
-// longestBan is how long a 429 is obeyed, at most: Auth0's limits last minutes.
-const longestBan = 10 * time.Minute
-
-// ban keeps calls away from an endpoint that a 429 came from: whoever asks next, in
-// this run or another, would get the same, and make it last.
-func (b *budget) ban(req *http.Request, d time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refused[endpoint(req)] = b.now().Add(min(d, longestBan))
-}
-
-// banned is for how long calls of an endpoint are still unwelcome.
-func (b *budget) banned(req *http.Request) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return max(b.refused[endpoint(req)].Sub(b.now()), 0)
-}
-
-// learn notes the state of the bucket. Its reset is by Auth0's clock, so it is
-// taken relative to the answer's own date.
-func (b *budget) learn(res *http.Response) {
-	limit, err1 := strconv.ParseFloat(res.Header.Get("X-Ratelimit-Limit"), 64)
-	remaining, err2 := strconv.ParseFloat(res.Header.Get("X-Ratelimit-Remaining"), 64)
-	reset, err3 := strconv.ParseInt(res.Header.Get("X-Ratelimit-Reset"), 10, 64)
-	if errors.Join(err1, err2, err3) != nil {
-		return
-	}
-	now := b.now()
-	theirs, err := http.ParseTime(res.Header.Get("Date"))
-	if err != nil {
-		theirs = now
-	}
-	until := min(max(time.Unix(reset, 0).Sub(theirs), 0), time.Minute)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.known, b.limit, b.remaining, b.reset = true, limit, remaining, now.Add(until)
-	b.metrics.limit.Set(limit)
-	b.metrics.remaining.Set(remaining)
-}
-
-// shortage takes room for one call, or says how long to wait for it. Until Auth0
-// has told its limit there is room.
-func (b *budget) shortage(ctx context.Context) time.Duration {
-	priority, ok := ctx.Value(priorityKey{}).(Priority)
-	if !ok {
-		priority = Cron
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.now()
-	if !b.known {
-		return 0
-	}
-	if !now.Before(b.reset) {
-		b.remaining = b.limit
-	}
-	// At least one call must be possible on the smallest plan.
-	kept := min(b.limit*(1-b.share)*(1-priority.reach()), b.limit-1)
-	if b.remaining-1 >= kept {
-		b.remaining--
-		return 0
-	}
-	return max(b.reset.Sub(now), 10*time.Millisecond)
-}
-
-func (b *budget) left() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.known {
-		return -1
-	}
-	return int(b.remaining)
-}
-
-const (
-	// slowestRefill is how long an empty bucket takes to be full again, at most, on
-	// the plans that Auth0 documents: 10 calls at 2 a second.
-	slowestRefill = 5.0
-	// unknownPace is for a tenant that tells no limit.
-	unknownPace = 2.0
-)
-
-// pace is how many calls a second are ours for long: the share of what the bucket
-// is refilled by. How fast that is shows when calls are missing from it; a bucket
-// that is nearly full tells little, since its reset comes in whole seconds.
-// https://auth0.com/docs/troubleshoot/customer-support/operational-policies/rate-limit-policy
-func (b *budget) pace() float64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.known {
-		return unknownPace * b.share
-	}
-	refill := b.limit / slowestRefill
-	if left := b.reset.Sub(b.now()).Seconds(); left > 1 {
-		refill = max(refill, (b.limit-b.remaining)/left)
-	}
-	return max(refill, 0.1) * b.share
-}
-
+// pause waits before a call is repeated, if that is not too long.
 func (b *budget) pause(ctx context.Context, d time.Duration) error {
-	if d == 0 {
-		return nil
+	if deadline, ok := ctx.Deadline(); d > longestWait || ok && time.Now().Add(d).After(deadline) {
+		return b.refused(ErrBudget)
 	}
-	if deadline, ok := ctx.Deadline(); d > longestWait || ok && b.now().Add(d).After(deadline) {
-		b.metrics.refused.Inc()
-		return ErrBudget
-	}
+	began := time.Now()
+	err := waitFor(ctx, d)
+	b.waited(ctx, time.Since(began))
+	return err
+}
+
+// waited counts what was waited for room. Less than a millisecond is none.
+func (b *budget) waited(ctx context.Context, d time.Duration) {
+	d = d.Truncate(time.Millisecond)
 	if spent, ok := ctx.Value(spentKey{}).(*Spent); ok {
 		spent.Waited.Add(int64(d))
 	}
 	b.metrics.waited.Add(d.Seconds())
-	return b.wait(ctx, d)
+}
+
+// refused counts a call that is not made for want of room.
+func (b *budget) refused(err error) error {
+	if errors.Is(err, ErrBudget) {
+		b.metrics.refused.Inc()
+	}
+	return err
 }
 
 const (

@@ -1,11 +1,9 @@
 package auth0sync
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -29,9 +27,8 @@ func value(t *testing.T, r *prometheus.Registry, name string) float64 {
 func TestAnAuth0ThatIsLetBeIsShown(t *testing.T) {
 	t.Parallel()
 	r := prometheus.NewRegistry()
-	a := &auth0Double{answers: func(int, time.Time) (*http.Response, error) { return nil, errors.New("down") }}
+	a := &auth0Double{answers: func(int) (*http.Response, error) { return nil, errors.New("down") }}
 	b := newBudget(1, a, r)
-	b.wait = func(context.Context, time.Duration) error { return nil }
 	if value(t, r, "customersync_auth0_calls_suspended") != 0 {
 		t.Error("suspended before any call")
 	}
@@ -49,9 +46,7 @@ func TestAnAuth0ThatIsLetBeIsShown(t *testing.T) {
 func TestACallForWhichThereIsNoRoomIsCounted(t *testing.T) {
 	t.Parallel()
 	r := prometheus.NewRegistry()
-	a := &auth0Double{at: time.Unix(1_800_000_000, 0), answers: bucket(10, 0.01, 0)}
-	b := newBudget(0.1, a, r)
-	b.now = func() time.Time { return a.at }
+	b := newBudget(0.1, &auth0Double{answers: fullBucket(10, 0.01, 0).answer}, r)
 	var err error
 	for range 3 {
 		if _, err = b.RoundTrip(request(t.Context(), http.MethodGet)); err != nil {

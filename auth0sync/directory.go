@@ -89,12 +89,12 @@ func NewDirectory(c DirectoryConfig) *Directory {
 	return d
 }
 
-// Pace is how many calls a second Auth0 lets us make for long, by what its
+// Pace is how many searches a second Auth0 lets us make for long, by what its
 // answers say of the rate limit.
-func (d *Directory) Pace() float64 { return d.budget.pace() }
+func (d *Directory) Pace() float64 { return d.budget.limiter.pace("GET /api/v2/users") }
 
 // CallsLeft is what is left of the tenant's rate limit, as Auth0 last told.
-func (d *Directory) CallsLeft() int { return d.budget.left() }
+func (d *Directory) CallsLeft() int { return d.budget.limiter.left() }
 
 // management returns the SDK's client. Its tokens come through our client too:
 // the SDK would fetch them without a time limit.

@@ -11,7 +11,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -99,8 +98,8 @@ func (d *Directory) subscribe(ctx context.Context, cursor string) (io.ReadCloser
 	}
 	defer func() { _ = res.Body.Close() }() // what matters has been read
 	err = feedRefusal(res, cursor)
-	if s, wrong := strconv.Atoi(res.Header.Get("Retry-After")); wrong == nil && s > 0 {
-		return nil, &LaterError{After: time.Duration(s) * time.Second, Err: err}
+	if after, ok := retryAfter(res.Header); ok && after > 0 {
+		return nil, &LaterError{After: after, Err: err}
 	}
 	return nil, err
 }
