@@ -130,8 +130,19 @@ func (j *jwks) fetch(ctx context.Context) (keyfunc.Keyfunc, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("status %d", res.StatusCode)
 	}
+	return readKeys(io.LimitReader(res.Body, jwksLargest))
+}
+
+// readKeys reads a key set. A key that a library panics at, on the goroutine that
+// fetches again and again, must not end the process each time that it starts.
+func readKeys(from io.Reader) (keys keyfunc.Keyfunc, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("not a key set: reading it panicked: %v", r)
+		}
+	}()
 	var set jwkset.JWKSMarshal
-	if err := json.NewDecoder(io.LimitReader(res.Body, jwksLargest)).Decode(&set); err != nil {
+	if err := json.NewDecoder(from).Decode(&set); err != nil {
 		return nil, fmt.Errorf("not a key set: %w", err)
 	}
 	set.Keys = slices.DeleteFunc(set.Keys, func(k jwkset.JWKMarshal) bool { return !signs(k) })

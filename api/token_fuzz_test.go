@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math/big"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,35 @@ func FuzzToken(f *testing.F) {
 		var read jwt.RegisteredClaims
 		if json.Unmarshal([]byte(payload), &read) != nil || string(claims["iss"]) == "" || p.subject == "" || !isText(p.subject) || !p.expires.After(tokens.now().Add(-clockSkew)) {
 			t.Errorf("%q became %+v", payload, p)
+		}
+	})
+}
+
+// FuzzKeySet: of any set only keys for verifying RS256 come out, each under its name.
+func FuzzKeySet(f *testing.F) {
+	key := `{"kty":"RSA","kid":"k1","use":"sig","alg":"RS256","n":"` + base64.RawURLEncoding.EncodeToString(big.NewInt(0).Lsh(big.NewInt(3), 2047).Bytes()) + `","e":"AQAB"}`
+	f.Add(`{"keys":[` + key + `]}`)
+	f.Add(`{"keys":[` + key + `,{"kty":"oct","kid":"o","k":"AAAA"}]}`)
+	f.Add(`{"keys":[` + key + `,{"kty":"EC","kid":"e","crv":"P-256","x":"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY","y":"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}]}`)
+	f.Add(`{"keys":[` + key + `,` + strings.ReplaceAll(strings.ReplaceAll(key, `"sig"`, `"enc"`), "k1", "k2") + `]}`)
+	f.Add(`{"keys":[{"kty":"RSA","kid":"k1","n":"","e":""},null,{"kty":"RSA","kid":"","n":"AQ","e":"AQ"}]}`)
+	f.Add(`{"keys":[{"kty":"RSA","kid":"k1","x5c":["AAAA"],"x5t":"A","oth":[{}],"d":"AA","p":"AA","q":"AA"}]}`)
+	f.Fuzz(func(t *testing.T, set string) {
+		keys, err := readKeys(strings.NewReader(set))
+		if err != nil {
+			if strings.Contains(err.Error(), "panicked") {
+				t.Error(err)
+			}
+			return
+		}
+		all, err := keys.Storage().KeyReadAll(t.Context())
+		if err != nil || len(all) == 0 {
+			t.Fatalf("%d keys, %v", len(all), err)
+		}
+		for _, k := range all {
+			if _, ok := k.Key().(*rsa.PublicKey); !ok || !signs(k.Marshal()) {
+				t.Errorf("a key of another kind: %T, %+v", k.Key(), k.Marshal())
+			}
 		}
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/tmaxmax/go-sse"
 
@@ -46,6 +47,8 @@ const (
 	// longestEvent is the most bytes an event may have: a user.updated has the profile
 	// twice, and Auth0 keeps profiles below 1 MB.
 	longestEvent = 4 << 20
+	// longestCursor is the most bytes a cursor may have: it has to go into an URL.
+	longestCursor = 4 << 10
 )
 
 // Feed follows Auth0's event feed from behind a cursor, or with "" from now on.
@@ -65,6 +68,17 @@ func (d *Directory) Feed(ctx context.Context, cursor string) iter.Seq2[FeedItem,
 		if !yield(FeedItem{}, nil) {
 			return
 		}
+		for item, err := range feedItems(body) {
+			if !yield(item, err) {
+				return
+			}
+		}
+	}
+}
+
+// feedItems reads the messages of a connection, up to the first failure.
+func feedItems(body io.Reader) iter.Seq2[FeedItem, error] {
+	return func(yield func(FeedItem, error) bool) {
 		for event, err := range sse.Read(body, &sse.ReadConfig{MaxEventSize: longestEvent}) {
 			item, err := feedItem(event, err)
 			if errors.Is(err, errNothing) {
@@ -161,6 +175,8 @@ func feedItem(event sse.Event, err error) (FeedItem, error) {
 		return FeedItem{}, fmt.Errorf("%w: the feed says %q", ErrUnavailable, message.Code)
 	case item.Cursor == "":
 		return FeedItem{}, errNothing
+	case len(item.Cursor) > longestCursor || !utf8.ValidString(item.Cursor) || hasControl(item.Cursor):
+		return FeedItem{}, fmt.Errorf("%w: a cursor that is no text", ErrUnavailable)
 	case event.Type == "offset-only":
 		return item, nil
 	}

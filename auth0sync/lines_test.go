@@ -1,6 +1,7 @@
 package auth0sync
 
 import (
+	"bytes"
 	"encoding/json"
 	"testing"
 	"time"
@@ -63,6 +64,31 @@ func FuzzCloudEvent(f *testing.F) {
 		}
 		if h := d.Hint; h.AuthUserID == "" || len(h.AuthUserID) > longestID || hasControl(h.AuthUserID+h.Email) || !utf8.ValidString(h.AuthUserID+h.Email) || len(h.Identities) > mostIdentities {
 			t.Errorf("%q became %+v", body, h)
+		}
+	})
+}
+
+// FuzzFeed: of whatever bytes come, each item can be kept and gone on from.
+func FuzzFeed(f *testing.F) {
+	f.Add([]byte("id: 1\nevent: user.created\ndata: {\"offset\":\"1\",\"event\":{\"id\":\"evt_1\",\"type\":\"user.created\",\"data\":{\"object\":{\"user_id\":\"auth0|1\"}}}}\n\n"))
+	f.Add([]byte(":\n\nevent: offset-only\ndata: {\"offset\":\"2\"}\n\nevent: error\ndata: {\"code\":\"connection_timeout\"}\n\n"))
+	f.Add([]byte("event: error\ndata: {\"code\":\"payload_too_large\"}\n\n"))
+	f.Add([]byte("id: \xff\ndata: {\ndata: }\n\n"))
+	f.Fuzz(func(t *testing.T, stream []byte) {
+		failed := false
+		for item, err := range feedItems(bytes.NewReader(stream)) {
+			if failed {
+				t.Fatal("it went on after a failure")
+			}
+			if failed = err != nil; failed {
+				continue
+			}
+			if item.Cursor == "" || len(item.Cursor) > longestCursor || hasControl(item.Cursor) || !utf8.ValidString(item.Cursor) {
+				t.Errorf("cursor %q", item.Cursor)
+			}
+			if d := item.Delivery; d != nil && (d.EventID == "" || hasControl(d.EventID) || d.Understood && d.Hint.AuthUserID == "") {
+				t.Errorf("delivery %+v", d)
+			}
 		}
 	})
 }

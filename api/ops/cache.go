@@ -2,8 +2,11 @@ package ops
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/ahiko-io/customersync/customer"
 )
@@ -37,6 +40,7 @@ func (s snapshot) AgeText() string { return s.Age.Round(time.Second).String() }
 type countCache struct {
 	read func(context.Context) (customer.Status, error)
 	now  func() time.Time
+	log  *zap.Logger
 
 	mu      sync.Mutex
 	last    snapshot
@@ -82,13 +86,13 @@ func (c *countCache) peek(ctx context.Context) (snapshot, <-chan struct{}) {
 	return c.last, c.reading
 }
 
-// refresh counts. A failure leaves what there is: the page reads the database beside,
-// and says so if that is away.
+// refresh counts. A failure, be it a bug, leaves what there is: the page reads the
+// database beside, and says so if that is away.
 func (c *countCache) refresh(ctx context.Context, done chan<- struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
 	began := c.now() // the counts are of then, however long it took
-	status, err := c.read(ctx)
+	status, err := c.safely(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err == nil {
@@ -96,4 +100,15 @@ func (c *countCache) refresh(ctx context.Context, done chan<- struct{}) {
 	}
 	c.reading = nil
 	close(done)
+}
+
+// safely makes an error of a panic, which nobody else would catch here.
+func (c *countCache) safely(ctx context.Context) (_ customer.Status, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.log.Error("counting panicked", zap.Any("panic", r), zap.Stack("stack"))
+			err = errors.New("the count met a bug; the log says which")
+		}
+	}()
+	return c.read(ctx)
 }

@@ -6,21 +6,27 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/ahiko-io/customersync/customer"
 )
 
 // due is what the nth reading of a test finds.
 type due struct {
-	n   int
-	err error
+	n      int
+	err    error
+	panics bool
 }
 
 func TestOldCountsAreShownWithTheirAgeWhileTheyAreReadAgain(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(0, 0)
 	readings := make(chan due, 1)
-	c := &countCache{now: func() time.Time { return now }, read: func(context.Context) (customer.Status, error) {
+	c := &countCache{log: zap.NewNop(), now: func() time.Time { return now }, read: func(context.Context) (customer.Status, error) {
 		d := <-readings
+		if d.panics {
+			panic("a bug")
+		}
 		return customer.Status{Due: d.n}, d.err
 	}}
 	expect := func(n int, age time.Duration, reading bool) {
@@ -52,6 +58,8 @@ func TestOldCountsAreShownWithTheirAgeWhileTheyAreReadAgain(t *testing.T) {
 		t.Fatalf("after a failure: %+v", c.last)
 	}
 	expect(1, freshFor, true) // and is asked again
+	finish(due{panics: true})
+	expect(1, freshFor, true)
 	finish(due{n: 2})
 	expect(2, 0, false)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -48,7 +49,7 @@ func run(ctx context.Context, checks []Check) (results map[string]string, ready 
 	outcomes := make([]chan error, len(checks))
 	for i, check := range checks {
 		outcomes[i] = make(chan error, 1) // nobody may be left to read it
-		go func() { outcomes[i] <- check.Do(ctx) }()
+		go func() { outcomes[i] <- check.safely(ctx) }()
 	}
 	results, ready = map[string]string{}, true
 	for i, check := range checks {
@@ -58,6 +59,17 @@ func run(ctx context.Context, checks []Check) (results map[string]string, ready 
 		}
 	}
 	return results, ready
+}
+
+// safely makes an error of a panic: on a goroutine of its own it would end the process,
+// which then could not even be asked what is wrong.
+func (c Check) safely(ctx context.Context) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the check met a bug: %v", r)
+		}
+	}()
+	return c.Do(ctx)
 }
 
 // outcome waits for a check until ctx ends. The check itself is not waited for:

@@ -25,6 +25,7 @@ func TestReadinessNamesWhatIsWrong(t *testing.T) {
 	}{
 		"all is well":      {ok, 200, `"database":"ok"`},
 		"a check fails":    {func(context.Context) error { return errors.New("schema is old") }, 503, `"database":"schema is old"`},
+		"a check panics":   {func(context.Context) error { panic("a bug") }, 503, `"database":"the check met a bug: a bug"`},
 		"a check is stuck": {hangs, 503, `"database":"no answer in time"`},
 	}
 	for name, test := range tests {

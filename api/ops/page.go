@@ -77,7 +77,7 @@ func NewPage(c PageConfig, s Store) http.Handler {
 		c.Now = time.Now
 	}
 	p := &page{
-		store: s, counts: &countCache{read: s.Counts, now: c.Now}, login: newLogin(c.Login), log: c.Logger, now: c.Now,
+		store: s, counts: &countCache{read: s.Counts, now: c.Now, log: c.Logger}, login: newLogin(c.Login), log: c.Logger, now: c.Now,
 		self: c.Self, checks: c.Checks, planner: c.Planner, patience: cmp.Or(c.CountWithin, countPatience),
 	}
 	mux := http.NewServeMux()
