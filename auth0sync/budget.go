@@ -193,16 +193,17 @@ func (b *budget) traced(req *http.Request) (done func(*http.Response)) {
 	}
 }
 
-// repeat says whether to call again, and after how long.
+// repeat says whether to call again, and after how long. What writes is not repeated.
 func (b *budget) repeat(req *http.Request, res *http.Response, err error, attempt int) (bool, time.Duration) {
+	reads := req.Method == http.MethodGet
 	switch {
-	case req.Context().Err() != nil, errors.Is(err, errBreakerOpen), errors.Is(err, ErrBudget), req.Method != http.MethodGet:
+	case req.Context().Err() != nil, errors.Is(err, errBreakerOpen), errors.Is(err, ErrBudget):
 		return false, 0
 	case err != nil, res.StatusCode >= 500:
-		return attempt < retriesFail, time.Duration(100+rand.IntN(200)) * time.Millisecond //nolint:gosec // jitter
+		return reads && attempt < retriesFail, time.Duration(100+rand.IntN(200)) * time.Millisecond //nolint:gosec // jitter
 	case res.StatusCode == http.StatusTooManyRequests:
 		delay := b.limiter.ban(endpoint(req), res)
-		return attempt < retries429 && delay <= longestWait, delay
+		return reads && attempt < retries429 && delay <= longestWait, delay
 	}
 	return false, 0
 }

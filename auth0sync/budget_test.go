@@ -209,6 +209,33 @@ func TestEachEndpointGoesByTheBucketThatItDrawsFrom(t *testing.T) {
 	})
 }
 
+// Who was asked to stay away keeps nobody from another endpoint of the same bucket.
+func TestABannedEndpointHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		b := newBudget(0.5, roundTrip(func(req *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(req.URL.Path, "/events") {
+				return answer(429, "Retry-After", "7"), nil
+			}
+			return answer(200), nil
+		}), prometheus.NewRegistry())
+		if _, err := b.RoundTrip(requestOf(t.Context(), http.MethodPost, "events")); err != nil {
+			t.Fatal(err)
+		}
+		var waiting sync.WaitGroup
+		began := time.Now()
+		waiting.Go(func() { _, _ = b.RoundTrip(requestOf(t.Context(), http.MethodPost, "events")) })
+		synctest.Wait()
+		if _, err := b.RoundTrip(request(t.Context(), http.MethodGet)); err != nil || time.Since(began) != 0 {
+			t.Errorf("%v after %s", err, time.Since(began))
+		}
+		waiting.Wait()
+		if time.Since(began) != 7*time.Second {
+			t.Errorf("it stayed away for %s", time.Since(began))
+		}
+	})
+}
+
 func TestAPersonMayGoFurtherThanADeliveryThanCron(t *testing.T) {
 	t.Parallel()
 	inBubble(t, func(t *testing.T) {

@@ -80,10 +80,13 @@ func (l *limiter) take(ctx context.Context, endpoint string) (d draw, waited tim
 	defer func(began time.Time) { waited = time.Since(began) }(time.Now())
 	ctx, cancel := context.WithTimeout(ctx, longestWait)
 	defer cancel()
-	end, _ := ctx.Deadline()
 	priority, ok := ctx.Value(priorityKey{}).(Priority)
 	if !ok {
 		priority = Cron
+	}
+	// Whoever has to stay away does so before it queues: others draw from the bucket too.
+	if err := await(ctx, l.banned(endpoint), nil); err != nil {
+		return draw{}, 0, err
 	}
 	turn := l.turn(endpoint, priority)
 	select {
@@ -94,20 +97,36 @@ func (l *limiter) take(ctx context.Context, endpoint string) (d draw, waited tim
 	}
 	for {
 		d, wait, news := l.try(endpoint, priority)
-		switch {
-		case wait == 0:
+		if wait == 0 {
 			return d, 0, nil
-		case news == nil && time.Until(end) < wait:
-			return draw{}, 0, ErrBudget
 		}
-		again := time.NewTimer(wait)
-		select {
-		case <-again.C:
-		case <-news:
-		case <-ctx.Done():
-			return draw{}, 0, outOfTime(ctx)
+		if err := await(ctx, wait, news); err != nil {
+			return draw{}, 0, err
 		}
 	}
+}
+
+// await waits, or until there is news. Without news to hope for it fails at once if
+// ctx ends sooner.
+func await(ctx context.Context, wait time.Duration, news <-chan struct{}) error {
+	if end, ok := ctx.Deadline(); news == nil && ok && time.Until(end) < wait {
+		return ErrBudget
+	}
+	select {
+	case <-time.After(wait):
+		return nil
+	case <-news:
+		return nil
+	case <-ctx.Done():
+		return outOfTime(ctx)
+	}
+}
+
+// banned is for how long calls of an endpoint are unwelcome; 0 or less: they are not.
+func (l *limiter) banned(endpoint string) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Until(l.bans[endpoint])
 }
 
 // turn is what a call of an endpoint has to hold while it waits in front.
