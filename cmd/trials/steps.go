@@ -63,10 +63,7 @@ type stage struct {
 
 // everyStep plays a scene once to see what its steps are, and then once for each.
 func (s *stage) everyStep(ctx context.Context, got *result, sc scene, most int, dice *rand.Rand) error {
-	if _, err := s.play(ctx, sc, ""); err != nil {
-		return err
-	}
-	all, err := s.stepsOf(sc)
+	all, err := s.rehearse(ctx, sc)
 	if err != nil {
 		return err
 	}
@@ -87,6 +84,20 @@ func (s *stage) everyStep(ctx context.Context, got *result, sc scene, most int, 
 	}
 	s.w.line("steps: %s: died at %d of %d steps", sc.name, got.injected-before, len(all))
 	return nil
+}
+
+// rehearse plays a scene to see what its steps are. On a busy machine those who should
+// come together do not always.
+func (s *stage) rehearse(ctx context.Context, sc scene) (steps []string, err error) {
+	for range tries {
+		if _, err := s.play(ctx, sc, ""); err != nil {
+			return nil, err
+		}
+		if steps, err = s.stepsOf(sc); err == nil {
+			break
+		}
+	}
+	return steps, err
 }
 
 // dieAt plays a scene in which the program dies, and returns how long it took from its
