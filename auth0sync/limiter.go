@@ -67,7 +67,7 @@ func newLimiter(share float64) *limiter {
 	}
 }
 
-// draw is a call that has its room. It must be done once.
+// draw is a call that has its room, until it is done.
 type draw struct {
 	endpoint string
 	from     *bucket
@@ -109,7 +109,11 @@ func (l *limiter) take(ctx context.Context, endpoint string) (d draw, waited tim
 // await waits, or until there is news. Without news to hope for it fails at once if
 // ctx ends sooner.
 func await(ctx context.Context, wait time.Duration, news <-chan struct{}) error {
-	if end, ok := ctx.Deadline(); news == nil && ok && time.Until(end) < wait {
+	end, ok := ctx.Deadline()
+	switch {
+	case wait <= 0:
+		return nil
+	case news == nil && ok && time.Until(end) < wait:
 		return ErrBudget
 	}
 	select {
