@@ -3,6 +3,7 @@ package auth0sync
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 	"sync"
@@ -15,9 +16,9 @@ const (
 	longestReset = time.Minute
 	// longestBan is how long a 429 is obeyed, at most: Auth0's limits last minutes.
 	longestBan = 10 * time.Minute
-	// slowestRefill is how long an empty bucket takes to be full again, at most, on
-	// the plans that Auth0 documents: 10 calls at 2 a second.
-	slowestRefill = 5 * time.Second
+	// slowestRefill is how many seconds an empty bucket takes to be full again, at most,
+	// on the plans that Auth0 documents: 10 calls at 2 a second.
+	slowestRefill = 5.0
 	// unknownPace is for a tenant that tells no limit.
 	unknownPace = 2.0
 )
@@ -43,12 +44,36 @@ type limiter struct {
 type bucket struct {
 	size     int
 	left     int       // as last told, whoever has drawn from it
-	full     time.Time // by our clock: when it is full again
+	at       time.Time // when that was told
+	full     time.Time // when it will be full again, all by our clock
 	asOf     int64     // the newest call when that was told
 	underWay int       // calls whose answer has not come
 	// turns are held by whoever waits in front, for each priority; the others behind
 	// get them in the order in which they came.
 	turns [Cron + 1]chan struct{}
+}
+
+// filled is how much is in a bucket by a time. It is refilled evenly, and not slower
+// than said, since a reset is told in whole seconds and rounded up. One that is told to
+// be far away says little of that.
+func (b *bucket) filled(by time.Time) int {
+	span := b.full.Sub(b.at)
+	switch {
+	case !by.Before(b.full):
+		return b.size
+	case span >= longestReset:
+		return b.left
+	}
+	return b.left + int(float64(b.size-b.left)*float64(by.Sub(b.at))/float64(span))
+}
+
+// holds is when so much will be in a bucket, if nobody draws from it.
+func (b *bucket) holds(n int) time.Time {
+	span := b.full.Sub(b.at)
+	if n >= b.size || span >= longestReset {
+		return b.full
+	}
+	return b.at.Add(time.Duration(math.Ceil(float64(n-b.left) / float64(b.size-b.left) * float64(span))))
 }
 
 func newBucket() *bucket {
@@ -158,12 +183,10 @@ func (l *limiter) try(endpoint string, p Priority) (d draw, wait time.Duration, 
 		return draw{}, wait, nil
 	}
 	b := l.bucketOf(endpoint)
-	if !now.Before(b.full) {
-		b.left, b.full, b.asOf = b.size, now.Add(slowestRefill), l.calls // until an answer tells
-	}
 	// At least one call must be possible on the smallest plan.
 	kept := min(float64(b.size)*(1-l.share)*(1-p.reach()), float64(b.size-1))
-	if float64(b.left-b.underWay-1) >= kept {
+	need := int(math.Ceil(kept)) + b.underWay + 1
+	if b.filled(now) >= need {
 		b.underWay++
 		l.calls++
 		return draw{endpoint, b, l.calls}, 0, nil
@@ -171,7 +194,7 @@ func (l *limiter) try(endpoint string, p Priority) (d draw, wait time.Duration, 
 	if b.underWay > 0 {
 		news = l.news
 	}
-	return draw{}, b.full.Sub(now), news
+	return draw{}, max(b.holds(need).Sub(now), time.Millisecond), news
 }
 
 // bucketOf is what an endpoint draws from, as far as is known.
@@ -211,10 +234,10 @@ func (l *limiter) done(d draw, res *http.Response) (told bucketState, ok bool) {
 	l.draws[d.endpoint], l.latest = b, b
 	full := now.Add(told.full)
 	if d.call <= b.asOf {
-		told.left = min(told.left, b.left)
+		told.left = min(told.left, b.filled(now))
 		full = later(full, b.full)
 	}
-	b.left, b.full, b.asOf = told.left, full, l.calls
+	b.left, b.at, b.full, b.asOf = told.left, now, full, l.calls
 	return told, true
 }
 
@@ -293,8 +316,8 @@ func (l *limiter) pace(endpoint string) float64 {
 		return unknownPace * l.share
 	}
 	b := l.bucketOf(endpoint)
-	refill := float64(b.size) / slowestRefill.Seconds()
-	if within := time.Until(b.full).Seconds(); within > 1 {
+	refill := float64(b.size) / slowestRefill
+	if within := b.full.Sub(b.at).Seconds(); within > 1 {
 		refill = max(refill, float64(b.size-b.left)/within)
 	}
 	return max(refill, 0.1) * l.share
