@@ -169,10 +169,31 @@ func (l *load) provoke(ctx context.Context, call string) error {
 		l.w.tenant.RevokeGrants()
 	case callKeys:
 		return l.unknownKey(ctx)
-	case callSearch, callUser: // the third look at a customer is a search
+	case callSearch: // the third look at a customer is a search
 		return l.bringForward(ctx)
+	case callUser:
+		return l.nameNobody(ctx)
 	}
 	return nil
+}
+
+// nameNobody has the worker ask for a user by id: one whom a delivery named, without
+// an address, for somebody who waits.
+func (l *load) nameNobody(ctx context.Context) error {
+	_, err := l.w.db.ExecContext(ctx, `
+		with waiting as (
+		  select id
+		  from customers
+		  where lifecycle = 'auth_pending'
+		  order by id
+		  limit 1
+		  for update skip locked
+		)
+		update customers c
+		set hint_auth_user_id = 'auth0|nobody', hint_email = null, next_check_at = clock_timestamp()
+		from waiting w
+		where c.id = w.id`)
+	return err
 }
 
 // bringForward makes all that wait due for the look that is a search. It does not
