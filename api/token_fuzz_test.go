@@ -112,3 +112,14 @@ func FuzzKeySet(f *testing.F) {
 		}
 	})
 }
+
+type bug struct{}
+
+func (bug) Read([]byte) (int, error) { panic("a bug") }
+
+func TestReadingAKeySetThatPanicsIsAnError(t *testing.T) {
+	t.Parallel()
+	if _, err := readKeys(bug{}); err == nil || !strings.Contains(err.Error(), "a bug") {
+		t.Errorf("%v", err)
+	}
+}
