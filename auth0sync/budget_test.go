@@ -345,10 +345,51 @@ func TestACallThatComesToNothingGivesItsRoomBack(t *testing.T) {
 			defer func() { _ = recover() }()
 			_, _ = b.RoundTrip(request(t.Context(), http.MethodGet))
 		}()
-		if _, err := b.RoundTrip(request(t.Context(), http.MethodGet)); err != nil || a.calls.Load() != 2 {
-			t.Errorf("%v, %d calls", err, a.calls.Load())
+		began := time.Now()
+		if _, err := b.RoundTrip(request(t.Context(), http.MethodGet)); err != nil || a.calls.Load() != 2 || time.Since(began) != 0 {
+			t.Errorf("%v, %d calls, after %s", err, a.calls.Load(), time.Since(began))
 		}
 	})
+}
+
+// A call that gets no answer takes room from nobody for as long as it hangs: not on the
+// smallest plan, and not before Auth0 has told its limit.
+func TestACallThatHangsHoldsUpNobodyForLong(t *testing.T) {
+	t.Parallel()
+	for name, answers := range map[string]int64{"nothing told": 0, "the smallest plan": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			inBubble(t, func(t *testing.T) {
+				bucket := fullBucket(2, 2, 0)
+				calls := atomic.Int64{}
+				b := newBudget(0.5, roundTrip(func(*http.Request) (*http.Response, error) {
+					if calls.Add(1) == answers+1 {
+						time.Sleep(time.Minute)
+						return nil, errors.New("no answer")
+					}
+					return bucket.answer(0)
+				}), prometheus.NewRegistry())
+				for range answers {
+					if _, err := b.RoundTrip(request(t.Context(), http.MethodGet)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				var hanging sync.WaitGroup
+				hanging.Go(func() { _, _ = b.RoundTrip(request(t.Context(), http.MethodPost)) })
+				time.Sleep(arrivesWithin / 2)
+				synctest.Wait()
+				for range 3 {
+					if res, err := b.RoundTrip(request(t.Context(), http.MethodGet)); err != nil || res.StatusCode != 200 {
+						t.Errorf("%v, %v", res, err)
+					}
+				}
+				hanging.Wait()
+				if bucket.lowest < 1 || bucket.refused > 0 {
+					t.Errorf("%d left, %d refused", bucket.lowest, bucket.refused)
+				}
+			})
+		})
+	}
 }
 
 func TestA429IsNeverRepeatedSoonerThanTold(t *testing.T) {

@@ -19,6 +19,9 @@ const (
 	// slowestRefill is how many seconds an empty bucket takes to be full again, at most,
 	// on the plans that Auth0 documents: 10 calls at 2 a second.
 	slowestRefill = 5.0
+	// arrivesWithin is how long a call may be without an answer and not be taken to have
+	// been counted by Auth0: one that hangs must not take room from others all the time.
+	arrivesWithin = 2 * time.Second
 	// unknownPace is for a tenant that tells no limit.
 	unknownPace = 2.0
 )
@@ -47,7 +50,7 @@ type bucket struct {
 	at       time.Time // when that was told
 	full     time.Time // when it will be full again, all by our clock
 	asOf     int64     // the newest call when that was told
-	underWay int       // calls whose answer has not come
+	underWay int       // calls that may not have been counted in that
 	// turns are held by whoever waits in front, for each priority; the others behind
 	// get them in the order in which they came.
 	turns [Cron + 1]chan struct{}
@@ -97,11 +100,13 @@ type draw struct {
 	endpoint string
 	from     *bucket
 	call     int64
+	counted  bool        // it is under way no more
+	late     *time.Timer // runs until it has to have arrived
 }
 
 // take takes room for one call of an endpoint, and waits for it if there is none.
 // ErrBudget: there will be none within longestWait, or not before ctx ends.
-func (l *limiter) take(ctx context.Context, endpoint string) (d draw, waited time.Duration, err error) {
+func (l *limiter) take(ctx context.Context, endpoint string) (d *draw, waited time.Duration, err error) {
 	defer func(began time.Time) { waited = time.Since(began) }(time.Now())
 	ctx, cancel := context.WithTimeout(ctx, longestWait)
 	defer cancel()
@@ -111,14 +116,14 @@ func (l *limiter) take(ctx context.Context, endpoint string) (d draw, waited tim
 	}
 	// Whoever has to stay away does so before it queues: others draw from the bucket too.
 	if err := await(ctx, l.banned(endpoint), nil); err != nil {
-		return draw{}, 0, err
+		return nil, 0, err
 	}
 	turn := l.turn(endpoint, priority)
 	select {
 	case turn <- struct{}{}:
 		defer func() { <-turn }()
 	case <-ctx.Done():
-		return draw{}, 0, outOfTime(ctx)
+		return nil, 0, outOfTime(ctx)
 	}
 	for {
 		d, wait, news := l.try(endpoint, priority)
@@ -126,7 +131,7 @@ func (l *limiter) take(ctx context.Context, endpoint string) (d draw, waited tim
 			return d, 0, nil
 		}
 		if err := await(ctx, wait, news); err != nil {
-			return draw{}, 0, err
+			return nil, 0, err
 		}
 	}
 }
@@ -175,12 +180,12 @@ func outOfTime(ctx context.Context) error {
 
 // try takes room for one call, or says for how long there is none. While calls are
 // under way their answers may tell of room sooner: that is news; nil if none are.
-func (l *limiter) try(endpoint string, p Priority) (d draw, wait time.Duration, news <-chan struct{}) {
+func (l *limiter) try(endpoint string, p Priority) (d *draw, wait time.Duration, news <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	if wait := l.bans[endpoint].Sub(now); wait > 0 {
-		return draw{}, wait, nil
+		return nil, wait, nil
 	}
 	b := l.bucketOf(endpoint)
 	// At least one call must be possible on the smallest plan.
@@ -189,12 +194,14 @@ func (l *limiter) try(endpoint string, p Priority) (d draw, wait time.Duration, 
 	if b.filled(now) >= need {
 		b.underWay++
 		l.calls++
-		return draw{endpoint, b, l.calls}, 0, nil
+		d := &draw{endpoint: endpoint, from: b, call: l.calls}
+		d.late = time.AfterFunc(arrivesWithin, func() { l.hangs(d) })
+		return d, 0, nil
 	}
 	if b.underWay > 0 {
 		news = l.news
 	}
-	return draw{}, max(b.holds(need).Sub(now), time.Millisecond), news
+	return nil, max(b.holds(need).Sub(now), time.Millisecond), news
 }
 
 // bucketOf is what an endpoint draws from, as far as is known.
@@ -208,12 +215,11 @@ func (l *limiter) bucketOf(endpoint string) *bucket {
 // done ends a call and learns from its answer; nil if there is none. Of calls that were
 // under way together nobody knows which Auth0 counted last: whichever tells of less is
 // believed.
-func (l *limiter) done(d draw, res *http.Response) (told bucketState, ok bool) {
+func (l *limiter) done(d *draw, res *http.Response) (told bucketState, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d.from.underWay--
-	close(l.news)
-	l.news = make(chan struct{})
+	d.late.Stop()
+	l.count(d)
 	if res == nil {
 		return told, false
 	}
@@ -239,6 +245,30 @@ func (l *limiter) done(d draw, res *http.Response) (told bucketState, ok bool) {
 	}
 	b.left, b.at, b.full, b.asOf = told.left, now, full, l.calls
 	return told, true
+}
+
+// hangs takes a call without an answer to have been counted.
+func (l *limiter) hangs(d *draw) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d.counted {
+		return
+	}
+	l.count(d)
+	now, b := time.Now(), d.from
+	b.left, b.full = max(b.filled(now)-1, 0), later(b.full, now).Add(time.Duration(slowestRefill/float64(b.size)*float64(time.Second)))
+	b.at = now
+}
+
+// count ends that a call is under way, which is news.
+func (l *limiter) count(d *draw) {
+	if d.counted {
+		return
+	}
+	d.counted = true
+	d.from.underWay--
+	close(l.news)
+	l.news = make(chan struct{})
 }
 
 func later(a, b time.Time) time.Time {
